@@ -1,0 +1,68 @@
+//! Shapes whose dimensions may be symbolic or unknown.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// One dimension of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// A known extent.
+    Fixed(u64),
+    /// An extent with a name: equal names in one model stand for equal extents.
+    Sym(Arc<str>),
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Dim {
+    /// The extent where it is known.
+    pub fn fixed(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(extent) => Some(*extent),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(extent) => write!(f, "{extent}"),
+            Self::Sym(name) => f.write_str(name),
+            Self::Unknown => f.write_str("?"),
+        }
+    }
+}
+
+/// The dimensions of a tensor; the rank is known, each extent may not be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(pub Vec<Dim>);
+
+impl Shape {
+    /// A shape with every extent known.
+    pub fn fixed(dims: impl IntoIterator<Item = u64>) -> Self {
+        Self(dims.into_iter().map(Dim::Fixed).collect())
+    }
+
+    /// The number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The extents, where all of them are known.
+    pub fn as_fixed(&self) -> Option<Vec<u64>> {
+        self.0.iter().map(Dim::fixed).collect()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, dim) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{dim}")?;
+        }
+        Ok(())
+    }
+}

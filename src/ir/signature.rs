@@ -1,0 +1,87 @@
+//! What a model promises its callers: the names, types and shapes of its inputs and outputs.
+
+use std::fmt;
+
+use super::dtype::DType;
+use super::shape::Shape;
+
+/// What is known of the type of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum ValueType {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// A dense tensor.
+    Tensor(TensorType),
+    /// A sequence, map, optional, sparse tensor or opaque type, in words; its message stays in the value's residue.
+    Other(String),
+}
+
+/// Element type and shape of a dense tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// The element type.
+    pub dtype: DType,
+    /// The shape; `None` where not even the rank is known.
+    pub shape: Option<Shape>,
+}
+
+impl ValueType {
+    /// A tensor type.
+    pub fn tensor(dtype: DType, shape: Option<Shape>) -> Self {
+        Self::Tensor(TensorType { dtype, shape })
+    }
+
+    /// The element type, where the value is known to be a tensor.
+    pub fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Tensor(tensor) => Some(tensor.dtype),
+            _ => None,
+        }
+    }
+
+    /// The shape, where the value is known to be a tensor and its rank is known.
+    pub fn shape(&self) -> Option<&Shape> {
+        match self {
+            Self::Tensor(tensor) => tensor.shape.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ValueType {
+    /// As the textual syntax writes it: `float[N,3]`, `float[]` for an unknown rank, `float` for a scalar.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("?"),
+            Self::Tensor(TensorType { dtype, shape: None }) => write!(f, "{dtype}[]"),
+            Self::Tensor(TensorType { dtype, shape: Some(shape) }) if shape.rank() == 0 => write!(f, "{dtype}"),
+            Self::Tensor(TensorType { dtype, shape: Some(shape) }) => write!(f, "{dtype}[{shape}]"),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+/// A named value with its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedName {
+    /// The name of the input or output.
+    pub name: String,
+    /// What the model declares of its type.
+    pub ty: ValueType,
+}
+
+impl fmt::Display for TypedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.ty, self.name)
+    }
+}
+
+/// Inputs and outputs of a model, in order. Inputs that are also initializers (defaults) are not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signature {
+    /// What a caller must provide.
+    pub inputs: Vec<TypedName>,
+    /// What a caller gets.
+    pub outputs: Vec<TypedName>,
+}

@@ -1,0 +1,3 @@
+//! ONNX files: the schema, decoding and encoding.
+
+pub mod proto;
