@@ -10,8 +10,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(["proto/onnx.proto"], ["proto"])?;
 
     // With `Bytes` a weight is a slice of the buffer the model was read from, not a copy.
-    prost_build::Config::new()
-        .bytes(["."])
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
     Ok(())
 }
