@@ -1,4 +1,4 @@
-//! onnx-shrink makes ONNX models smaller and faster and proves how far the result drifted.
+//! onnx-shrink makes ONNX models smaller and faster, proves how far the result drifted, and refuses to ship a worse file.
 
 pub mod backend;
 pub mod data;

@@ -1,3 +1,12 @@
-//! ONNX files: the schema, decoding and encoding.
+//! ONNX files: the schema, decoding, encoding, side files.
 
+mod decode;
+mod encode;
+pub(crate) mod external;
+pub(crate) mod mmap;
 pub mod proto;
+mod rope;
+pub(crate) mod types;
+
+pub use decode::{decode, read};
+pub use encode::{EncodeOptions, Encoded, encode};

@@ -1,0 +1,210 @@
+//! A model: the main graph, functions, and everything around them.
+
+use super::graph::Graph;
+use super::node::Subgraph;
+use super::signature::{Signature, TypedName, ValueType};
+use crate::error::Result;
+use crate::onnx::proto::{FunctionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto};
+use crate::onnx::types;
+
+/// A function: an operator that the model defines by a graph of other operators.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// The body. Its inputs and outputs carry no types.
+    pub body: Graph,
+    /// Every field of the message but the body.
+    pub(crate) proto: FunctionProto,
+}
+
+impl Function {
+    /// The operator type that the function defines.
+    pub fn name(&self) -> &str {
+        self.proto.name()
+    }
+
+    /// The domain of the operator that the function defines.
+    pub fn domain(&self) -> &str {
+        self.proto.domain()
+    }
+}
+
+/// An ONNX model.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// The main graph.
+    pub graph: Graph,
+    /// The functions the model defines, in the order of the file.
+    pub functions: Vec<Function>,
+    /// Every field of the message but graph and functions.
+    pub(crate) proto: ModelProto,
+    /// What the reader noticed and a user should know: fields this version does not know and so would drop.
+    pub warnings: Vec<String>,
+}
+
+impl Model {
+    /// The version of the default operator set; 1 where the file names none, as the specification has it.
+    pub fn opset(&self) -> i64 {
+        self.opset_of("").unwrap_or(1)
+    }
+
+    /// The version of the operator set of a domain, where the model imports it.
+    pub fn opset_of(&self, domain: &str) -> Option<i64> {
+        let canonical = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_owned() };
+        let domain = canonical(domain);
+        self.proto.opset_import.iter().find(|o| canonical(o.domain()) == domain).map(OperatorSetIdProto::version)
+    }
+
+    /// The operator sets the model imports, as (domain, version); the default domain is empty.
+    pub fn opsets(&self) -> Vec<(String, i64)> {
+        self.proto.opset_import.iter().map(|o| (o.domain().to_owned(), o.version())).collect()
+    }
+
+    /// Imports an operator set, or changes the version that is imported.
+    pub fn set_opset(&mut self, domain: &str, version: i64) {
+        let present = self.proto.opset_import.iter_mut().find(|o| o.domain() == domain);
+        match present {
+            Some(opset) => opset.version = Some(version),
+            None => self.proto.opset_import.push(OperatorSetIdProto {
+                domain: (!domain.is_empty()).then(|| domain.to_owned()),
+                version: Some(version),
+            }),
+        }
+    }
+
+    /// The version of the file format.
+    pub fn ir_version(&self) -> i64 {
+        self.proto.ir_version()
+    }
+
+    /// The tool that wrote the file, and its version.
+    pub fn producer(&self) -> (&str, &str) {
+        (self.proto.producer_name(), self.proto.producer_version())
+    }
+
+    /// The model's metadata, in the order of the file.
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.proto.metadata_props.iter().map(|entry| (entry.key(), entry.value()))
+    }
+
+    /// Sets an entry of the model's metadata.
+    pub fn set_metadata(&mut self, key: &str, value: &str) {
+        match self.proto.metadata_props.iter_mut().find(|entry| entry.key() == key) {
+            Some(entry) => entry.value = Some(value.to_owned()),
+            None => self
+                .proto
+                .metadata_props
+                .push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }),
+        }
+    }
+
+    /// Keeps those entries of the model's metadata whose key `keep` accepts; says whether any went.
+    pub fn retain_metadata(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
+        let before = self.proto.metadata_props.len();
+        self.proto.metadata_props.retain(|entry| keep(entry.key()));
+        self.proto.metadata_props.len() < before
+    }
+
+    /// Drops the doc strings of the model, its functions and its main graph; says whether there were any.
+    pub fn drop_docs(&mut self) -> bool {
+        let mut changed = self.proto.doc_string.take().is_some_and(|doc| !doc.is_empty());
+        changed |= self.graph.residue.doc_string.take().is_some_and(|doc| !doc.is_empty());
+        for function in &mut self.functions {
+            changed |= function.proto.doc_string.take().is_some_and(|doc| !doc.is_empty());
+        }
+        changed
+    }
+
+    /// The names, types and shapes of inputs and outputs. An input with an initializer has a default and is not listed.
+    pub fn signature(&self) -> Signature {
+        let graph = &self.graph;
+        let inputs = graph
+            .inputs
+            .iter()
+            .map(|&input| graph.value(input))
+            .filter(|value| value.init.is_none())
+            .map(|value| TypedName { name: value.name().to_owned(), ty: value.ty().clone() })
+            .collect();
+        let outputs = graph
+            .outputs
+            .iter()
+            .map(|output| TypedName {
+                name: graph.value(output.value).name().to_owned(),
+                ty: types::from_info(&output.info).unwrap_or(ValueType::Unknown),
+            })
+            .collect();
+        Signature { inputs, outputs }
+    }
+
+    /// The number of operators in every graph: main graph, subgraphs and functions.
+    pub fn node_count(&self) -> usize {
+        self.graph.node_count_deep() + self.functions.iter().map(|f| f.body.node_count_deep()).sum::<usize>()
+    }
+
+    /// Lets `visit` see every graph with the path of operators that leads to it, outer graphs first.
+    ///
+    /// # Errors
+    /// Passes on what `visit` returns.
+    pub fn visit_graphs(&self, mut visit: impl FnMut(&Graph, &[String]) -> Result<()>) -> Result<()> {
+        visit_graph(&self.graph, &mut Vec::new(), &mut visit)?;
+        for function in &self.functions {
+            visit_graph(&function.body, &mut vec![format!("function `{}`", function.name())], &mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// Lets `edit` change every graph, inner graphs first, and brings captures up to date after each.
+    ///
+    /// # Errors
+    /// Passes on what `edit` returns.
+    pub fn edit_graphs(&mut self, mut edit: impl FnMut(&mut Graph, &[String]) -> Result<()>) -> Result<()> {
+        edit_graph(&mut self.graph, &mut Vec::new(), &mut edit)?;
+        for function in &mut self.functions {
+            let mut path = vec![format!("function `{}`", function.proto.name())];
+            edit_graph(&mut function.body, &mut path, &mut edit)?;
+        }
+        Ok(())
+    }
+}
+
+fn step(graph: &Graph, node: super::NodeId, subgraph: &Subgraph) -> String {
+    format!("{} `{}`.{}", graph.node(node).op_type(), graph.node_label(node), subgraph.attribute)
+}
+
+fn visit_graph(
+    graph: &Graph,
+    path: &mut Vec<String>,
+    visit: &mut impl FnMut(&Graph, &[String]) -> Result<()>,
+) -> Result<()> {
+    visit(graph, path)?;
+    for node in graph.nodes() {
+        for subgraph in graph.node(node).subgraphs() {
+            path.push(step(graph, node, subgraph));
+            visit_graph(&subgraph.graph, path, visit)?;
+            path.pop();
+        }
+    }
+    Ok(())
+}
+
+fn edit_graph(
+    graph: &mut Graph,
+    path: &mut Vec<String>,
+    edit: &mut impl FnMut(&mut Graph, &[String]) -> Result<()>,
+) -> Result<()> {
+    for node in graph.nodes() {
+        if graph.node(node).subgraphs().is_empty() {
+            continue;
+        }
+        let steps: Vec<String> = graph.node(node).subgraphs().iter().map(|s| step(graph, node, s)).collect();
+        graph.edit_subgraphs(node, |subgraphs| {
+            for (subgraph, step) in subgraphs.iter_mut().zip(steps) {
+                path.push(step);
+                let result = edit_graph(&mut subgraph.graph, path, edit);
+                path.pop();
+                result?;
+            }
+            Ok(())
+        })?;
+    }
+    edit(graph, path)
+}

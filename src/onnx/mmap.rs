@@ -1,0 +1,44 @@
+//! Files as shared bytes.
+
+use std::fs::File;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// Maps a file into memory; nothing is read until it is looked at.
+///
+/// # Errors
+/// Fails where the path is a folder, does not exist or cannot be read.
+pub(crate) fn map(path: &Path) -> Result<Bytes> {
+    let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    map_file(&file, path)
+}
+
+/// Maps an open file; `path` is for errors.
+///
+/// # Errors
+/// As [`map`].
+#[allow(unsafe_code, reason = "a memory map cannot be made without; see the comment in the function")]
+pub(crate) fn map_file(file: &File, path: &Path) -> Result<Bytes> {
+    let metadata = file.metadata().map_err(|e| Error::io("read", path, e))?;
+    if metadata.is_dir() {
+        return Err(Error::usage(format!("`{}` is a folder", path.display())).expected("an ONNX file"));
+    }
+    // An empty file cannot be mapped.
+    if metadata.is_file() && metadata.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    if !metadata.is_file() {
+        // A pipe or device has no length to map: read it.
+        let mut contents = Vec::new();
+        std::io::Read::read_to_end(&mut &*file, &mut contents).map_err(|e| Error::io("read", path, e))?;
+        return Ok(contents.into());
+    }
+    // SAFETY: the map is read-only. Another process that changes or truncates the file while it is mapped can change
+    // what is read or end this process with a signal; that is the price of not copying weights, and the same as in any
+    // tool that maps its input. This crate itself replaces files by renaming, so it never writes into a mapped one.
+    let map = unsafe { memmap2::Mmap::map(file) }.map_err(|e| Error::io("map", path, e))?;
+    Ok(Bytes::from_owner(map))
+}
