@@ -5,6 +5,9 @@ pub mod data;
 pub mod error;
 pub mod ir;
 pub mod onnx;
+pub mod pass;
+#[path = "../passes/mod.rs"]
+pub mod passes;
 pub mod validate;
 
 pub use error::{Error, ErrorKind, Result, Site};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::graph::{Graph, Port, Vertex};
 use super::model::Model;
 use crate::error::{Error, Result, Site};
-use petgraph::visit::{IntoNodeReferences};
+use petgraph::visit::IntoNodeReferences;
 
 /// Checks every graph of a model.
 ///

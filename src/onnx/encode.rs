@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ir::{Attribute, DType, Function, Graph, Model, Node, NodeId, Tensor};
 
 /// Protobuf readers refuse a message of more bytes than this.
-pub const MAX_MESSAGE_BYTES: u64 = i32::MAX as u64;
+const MAX_MESSAGE_BYTES: u64 = i32::MAX as u64;
 
 /// Side-file contents start at multiples of this, so that runtimes can map them.
 const SIDE_FILE_ALIGNMENT: u64 = 4096;

@@ -1,0 +1,11 @@
+//! The passes, one a file, and the registry of all of them.
+
+use crate::pass::PassInfo;
+
+/// Every pass, in the order in which lists show them.
+pub const ALL: &[PassInfo] = &[];
+
+/// The pass of that name.
+pub fn find(name: &str) -> Option<&'static PassInfo> {
+    ALL.iter().find(|info| info.name == name)
+}

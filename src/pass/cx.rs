@@ -1,0 +1,125 @@
+//! What a pass is given besides the model: data, a backend, a seed; and where its remarks go.
+
+use crate::backend::BackendChoice;
+use crate::data::Samples;
+use crate::error::Site;
+
+/// How far long work has come. Implemented by the command line; the library never prints.
+pub trait Progress: Sync {
+    /// A stretch of work of `total` steps begins; it replaces the one before.
+    fn start(&self, what: &str, total: u64);
+    /// So many more steps are done.
+    fn advance(&self, steps: u64);
+    /// The stretch is done.
+    fn finish(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn start(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}
+
+/// What stays the same for every pass of a pipeline.
+#[derive(Clone, Copy)]
+pub struct Env<'a> {
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Calibration data, where the user gave some.
+    pub calibration: Option<&'a dyn Samples>,
+    /// The backend that runs models.
+    pub backend: BackendChoice,
+    /// Who wants to know how far the work has come.
+    pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Env<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Env").field("seed", &self.seed).field("calibration", &self.calibration).finish_non_exhaustive()
+    }
+}
+
+/// What sort of remark it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemarkKind {
+    /// Something was changed.
+    Applied,
+    /// Something matched and was left alone, for the reason given.
+    Skipped,
+    /// Something the user should know.
+    Note,
+}
+
+/// What a pass says about one place, or about the whole model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remark {
+    /// The pass.
+    pub pass: &'static str,
+    /// What sort of remark it is.
+    pub kind: RemarkKind,
+    /// The place; empty where it is about the whole model.
+    pub site: Site,
+    /// What was done, or the reason why not.
+    pub text: String,
+    /// Figures behind the text, by name; units in the names.
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+/// The context a pass runs in.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// Data, backend, seed and progress.
+    pub env: &'a Env<'a>,
+    pass: &'static str,
+    path: Vec<String>,
+    remarks: Vec<Remark>,
+}
+
+impl<'a> Cx<'a> {
+    /// A context for one pass.
+    pub fn new(env: &'a Env<'a>, pass: &'static str) -> Self {
+        Self { env, pass, path: Vec::new(), remarks: Vec::new() }
+    }
+
+    /// Says which graph the following remarks are about: the path that
+    /// [`Model::edit_graphs`](crate::ir::Model::edit_graphs) gives.
+    pub fn enter(&mut self, path: &[String]) {
+        path.clone_into(&mut self.path);
+    }
+
+    /// Something was changed.
+    pub fn applied(&mut self, site: Site, text: impl Into<String>) {
+        self.push(RemarkKind::Applied, site, text.into(), &[]);
+    }
+
+    /// Something was changed, with figures; units in their names.
+    pub fn measured(&mut self, site: Site, text: impl Into<String>, figures: &[(&'static str, f64)]) {
+        self.push(RemarkKind::Applied, site, text.into(), figures);
+    }
+
+    /// Something matched and was left alone.
+    pub fn skipped(&mut self, site: Site, reason: impl Into<String>) {
+        self.push(RemarkKind::Skipped, site, reason.into(), &[]);
+    }
+
+    /// Something the user should know about the whole result.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.push(RemarkKind::Note, Site::default(), text.into(), &[]);
+    }
+
+    /// What was said, in order.
+    pub fn into_remarks(self) -> Vec<Remark> {
+        self.remarks
+    }
+
+    fn push(&mut self, kind: RemarkKind, site: Site, text: String, figures: &[(&'static str, f64)]) {
+        let site = if self.path.is_empty() { site } else { site.in_path(&self.path) };
+        tracing::debug!(pass = self.pass, ?kind, %site, "{text}");
+        self.remarks.push(Remark { pass: self.pass, kind, site, text, figures: figures.to_vec() });
+    }
+}
