@@ -1,3 +1,4 @@
 //! ONNX files: the schema, decoding and encoding.
 
+pub(crate) mod mmap;
 pub mod proto;
