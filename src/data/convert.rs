@@ -16,7 +16,12 @@ pub(super) fn convert(array: &Tensor, to: DType) -> Option<(Tensor, Option<Strin
     let widened = match (from, to) {
         (DType::F16 | DType::BF16, DType::F32 | DType::F64) | (DType::F32, DType::F64) => array.to_f32()?,
         (DType::F64, DType::F32) => {
-            let rounded = Tensor::from_floats(to, array.shape(), &array.to_f32()?).ok()?;
+            let values = array.to_f32()?;
+            let doubles = array.data().as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes));
+            if doubles.zip(&values).any(|(double, single)| double.is_finite() != single.is_finite()) {
+                return None;
+            }
+            let rounded = Tensor::from_floats(to, array.shape(), &values).ok()?;
             return Some((rounded, Some(format!("{from} rounded to {to}"))));
         }
         _ => return None,
@@ -82,5 +87,7 @@ mod tests {
         let (single, remark) = convert(&double, DType::F32).unwrap();
         assert_eq!(single.to_f32(), Some(vec![0.1]));
         assert_eq!(remark.as_deref(), Some("double rounded to float"));
+        let huge = Tensor::new(DType::F64, vec![1], 1e300_f64.to_le_bytes().to_vec()).unwrap();
+        assert!(convert(&huge, DType::F32).is_none());
     }
 }

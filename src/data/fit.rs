@@ -50,7 +50,10 @@ pub(super) fn fit(input: &TypedName, array: &Tensor) -> Result<Fitted> {
         None => None,
         Some(shape) => sample_axis(input, shape, array)?,
     };
-    if array.shape().first() == Some(&0) {
+    // A cache may be empty at the start, a batch or the set of samples may not.
+    let takes_nothing = tensor.shape.as_ref().and_then(|shape| shape.0.first()) == Some(&Dim::Fixed(0));
+    let leading = array.shape().iter().take(if samples.is_some() { 2 } else { 1 });
+    if samples == Some(0) || (!takes_nothing && leading.into_iter().any(|&extent| extent == 0)) {
         return Err(Error::invalid_data(format!("array `{}` is empty", input.name)).found(array.type_text()));
     }
     let (array, remark) = convert(array, tensor.dtype).ok_or_else(|| {
@@ -145,6 +148,9 @@ mod tests {
         let unknown = input(vec![Dim::Unknown, Dim::Unknown]);
         assert!(fit(&unknown, &Tensor::from_f32(vec![0, 3], &[]).unwrap()).is_err());
         assert!(fit(&unknown, &Tensor::from_f32(vec![0, 1, 3], &[]).unwrap()).is_err());
+        assert!(fit(&unknown, &Tensor::from_f32(vec![2, 0, 3], &[]).unwrap()).is_err());
         assert!(fit(&unknown, &Tensor::from_f32(vec![1, 0], &[]).unwrap()).is_ok());
+        assert!(fit(&input(vec![Dim::Fixed(0)]), &Tensor::from_f32(vec![0], &[]).unwrap()).is_ok());
+        assert!(fit(&input(vec![Dim::Fixed(0)]), &Tensor::from_f32(vec![0, 0], &[]).unwrap()).is_err());
     }
 }

@@ -93,7 +93,7 @@ fn is_harmless_header(text: &[u8]) -> bool {
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             b',' | b':' | b' ' | b'\n' => {}
-            // The letters of True and False; version 1 of Python wrote extents as `3L`, which NumPy accepts too.
+            // The letters of True and False.
             letter if letter.is_ascii_alphabetic() => {}
             _ => return false,
         }

@@ -151,7 +151,8 @@ impl Comparison {
             new_non_finite: self.new_non_finite,
             changed_non_finite: self.changed_non_finite,
             equal: share(self.equal, self.elements).unwrap_or(if self.mismatch.is_none() { 1.0 } else { 0.0 }),
-            max_abs: numeric.then_some(self.max_abs),
+            // A difference past the range of doubles must not read as null.
+            max_abs: numeric.then_some(self.max_abs.min(f64::MAX)),
             rel_l2: if numeric { self.rel_l2() } else { None },
             snr_db: if numeric { self.snr_db() } else { None },
             cosine: numeric.then(|| self.cosine()),

@@ -6,8 +6,9 @@ mod accuracy;
 mod gates;
 mod metrics;
 mod noise;
+mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,8 +16,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use accuracy::{Accuracy, wilson_interval95};
-pub use gates::{Failure, Gate, Metric, Tolerance, Verdict};
+pub use gates::{Gate, Metric, Tolerance};
 pub use metrics::{Comparison, Mismatch, OutputDrift, SNR_FLOOR_DB};
+pub use verdict::{Failure, Verdict};
 
 use crate::backend::{NamedTensors, Session};
 use crate::data::Samples;
@@ -158,7 +160,7 @@ fn match_outputs(reference: &NamedTensors, candidate: NamedTensors) -> Result<Na
             .expected(format!("{}, as the reference has", list(&expected, &found)))
             .found(list(&found, &expected)));
     }
-    let mut candidate: std::collections::BTreeMap<String, Tensor> = candidate.into_iter().collect();
+    let mut candidate: BTreeMap<String, Tensor> = candidate.into_iter().collect();
     Ok(reference.iter().filter_map(|(name, _)| candidate.remove_entry(name)).collect())
 }
 
