@@ -14,7 +14,6 @@ mod convert;
 mod dims;
 mod fit;
 mod folder;
-mod map;
 mod npy;
 mod npz;
 mod synthetic;

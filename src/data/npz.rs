@@ -9,9 +9,10 @@ use npyz::npz::{NpzArchive, file_name_from_array_name};
 use npyz::zip::CompressionMethod;
 use npyz::zip::read::ZipFile;
 
-use super::{map, npy};
+use super::npy;
 use crate::error::{Error, Result};
 use crate::ir::Tensor;
+use crate::onnx::mmap;
 
 /// Deflate cannot do better than this, so that a larger claim is known to be false before memory is spent on it.
 const MAX_DEFLATE_RATIO: u64 = 1032;
@@ -25,7 +26,7 @@ pub(super) struct Archive {
 impl Archive {
     /// Opens an archive and reads its directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = map::read_shared(path)?;
+        let file = mmap::map(path)?;
         let archive = NpzArchive::new(Cursor::new(file.clone())).map_err(|e| {
             Error::invalid_data(format!("`{}` is no readable .npz archive", path.display()))
                 .expected("a zip file as numpy.savez writes it")
