@@ -90,6 +90,30 @@ fn reports_progress_once_for_each_sample() {
     assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
 }
 
+/// Fails on every sample, with the sample's first value in the message.
+#[derive(Debug)]
+struct Failing;
+
+impl Session for Failing {
+    fn backend(&self) -> &'static str {
+        "failing"
+    }
+
+    fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
+        Err(Error::backend(format!("no {:?}", inputs[0].1.to_f32().unwrap()[0])))
+    }
+}
+
+#[test]
+fn the_first_failure_is_reported_at_any_number_of_threads() {
+    let samples = samples("synthetic:40");
+    let first = Failing.run(&samples.get(0).unwrap()).unwrap_err().to_string();
+    for _ in 0..20 {
+        let error = compare(&ORIGINAL, &Failing, &*samples, &CompareOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), first);
+    }
+}
+
 /// Programs read this form; changing it breaks them.
 #[test]
 fn the_json_form_is_stable() {
