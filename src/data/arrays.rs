@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::fit::{Fitted, fit};
+use super::fit::{Fitted, count_samples, fit};
 use super::{Samples, check_index, convert, npy, npz, plural};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
@@ -100,6 +100,10 @@ fn read_archive(path: &Path, signature: &Signature) -> Result<BTreeMap<String, T
             return Err(missing_among(&input.name, names.iter().map(String::as_str), signature));
         }
         return Err(extra_array(extra, signature));
+    }
+    // All shapes first: a few compressed bytes can unfold to a large array that does not even fit.
+    for input in signature.inputs.iter().filter(|input| names.contains(&input.name)) {
+        count_samples(input, &archive.describe(&input.name)?)?;
     }
     names.into_iter().map(|name| archive.read(&name).map(|array| (name, array))).collect()
 }

@@ -11,7 +11,7 @@ use npyz::zip::read::ZipFile;
 
 use super::npy;
 use crate::error::{Error, Result};
-use crate::ir::Tensor;
+use crate::ir::{Tensor, ValueType};
 use crate::onnx::mmap;
 
 /// Deflate cannot do better than this, so that a larger claim is known to be false before memory is spent on it.
@@ -39,6 +39,16 @@ impl Archive {
     /// The names of the arrays, sorted.
     pub(super) fn names(&self) -> BTreeSet<String> {
         self.archive.array_names().map(str::to_owned).collect()
+    }
+
+    /// Type and shape of an array, without reading its elements.
+    pub(super) fn describe(&mut self, name: &str) -> Result<ValueType> {
+        let entry = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
+        let entry = entry.map_err(|e| corrupt(name, &e.to_string()).with_source(e))?;
+        let mut prefix = Vec::new();
+        let read = entry.take(npy::MAX_PREFIX_BYTES).read_to_end(&mut prefix);
+        read.map_err(|e| corrupt(name, &e.to_string()).with_source(e))?;
+        npy::describe(name, &prefix)
     }
 
     /// Reads an array. One that is stored without compression shares the memory map.
