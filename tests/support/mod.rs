@@ -1,6 +1,7 @@
 //! Helpers of the integration tests.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses some of the helpers")]
 
+pub mod compare;
 pub mod corpus;
 pub mod models;
 pub mod python;

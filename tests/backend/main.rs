@@ -1,5 +1,8 @@
 //! Both backends on real and on small models, and what they decline.
 
+mod gate;
+mod node_tests;
+#[path = "../support/mod.rs"]
 mod support;
 
 use onnx_shrink::ErrorKind;
