@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use onnx_shrink::backend::tract::Tract;
 use onnx_shrink::backend::{Backend, NamedTensors};
@@ -14,7 +13,7 @@ use prost::Message;
 use rayon::prelude::*;
 
 use super::ONE_THREAD;
-use super::support::{compare, corpus, models, python};
+use super::support::{compare, models, node_tests};
 
 /// Cases whose outputs are random by definition.
 const RANDOM: [&str; 2] = ["test_bernoulli", "test_training_dropout"];
@@ -34,26 +33,13 @@ enum Outcome {
 
 #[test]
 fn tract_is_never_silently_wrong() {
-    let Some(folder) = node_tests() else { return };
+    let Some(folder) = node_tests::write() else { return };
     let outcomes = run_all(&Tract, folder.path());
     report("tract", &outcomes);
     let wrong: Vec<_> = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Wrong(_))).collect();
     assert!(wrong.is_empty(), "{} silently wrong: {wrong:#?}", wrong.len());
     let right = outcomes.values().filter(|outcome| **outcome == Outcome::Right).count();
     assert!(right > 500, "the gate refuses too much: {right} right");
-}
-
-/// The node tests, written by Python; `None` where there is none.
-fn node_tests() -> Option<tempfile::TempDir> {
-    if !python::has("onnx.backend.test") {
-        corpus::skip("no Python with the package `onnx` (set PYTHON)");
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/node_tests.py");
-    let written = Command::new(python::interpreter()).arg(script).arg(folder.path()).output().unwrap();
-    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-    Some(folder)
 }
 
 fn run_all(backend: &dyn Backend, folder: &Path) -> BTreeMap<String, Outcome> {

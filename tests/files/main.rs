@@ -50,3 +50,11 @@ fn test_models_round_trip() {
     assert!(models.len() >= 2, "found only {} models", models.len());
     models.iter().for_each(|path| assert_round_trips(path));
 }
+
+#[test]
+fn node_tests_round_trip() {
+    let Some(folder) = support::node_tests::write() else { return };
+    let models = models_below(folder.path());
+    assert!(models.len() > 1_800, "found only {} models", models.len());
+    models.iter().for_each(|path| assert_round_trips(path));
+}

@@ -4,4 +4,5 @@
 pub mod compare;
 pub mod corpus;
 pub mod models;
+pub mod node_tests;
 pub mod python;
