@@ -2,6 +2,7 @@
 
 mod gate;
 mod node_tests;
+mod runtime;
 #[path = "../support/mod.rs"]
 mod support;
 
