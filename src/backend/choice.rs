@@ -135,9 +135,11 @@ impl AutoSession {
 }
 
 fn no_backend(tract: &Error, onnxruntime: &Error) -> Error {
-    let reason = |error: &Error| match error.site().is_empty() {
-        true => error.what().to_owned(),
-        false => format!("{} ({})", error.what(), error.site()),
+    // One line for each backend; the help below replaces theirs.
+    let reason = |error: &Error| {
+        let text = error.to_string();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("help:"));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
     };
     Error::new(ErrorKind::CannotValidate, "no backend here can run this model")
         .at(tract.site().clone())
