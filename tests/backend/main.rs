@@ -1,7 +1,16 @@
 //! Both backends on real and on small models, and what they decline.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and report counts"
+)]
+
 mod gate;
 mod node_tests;
+mod runtime;
 #[path = "../support/mod.rs"]
 mod support;
 

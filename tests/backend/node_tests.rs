@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
 use onnx_shrink::backend::{Backend, NamedTensors};
 use onnx_shrink::ir::{DType, Tensor};
@@ -40,6 +41,20 @@ fn tract_is_never_silently_wrong() {
     assert!(wrong.is_empty(), "{} silently wrong: {wrong:#?}", wrong.len());
     let right = outcomes.values().filter(|outcome| **outcome == Outcome::Right).count();
     assert!(right > 500, "the gate refuses too much: {right} right");
+}
+
+#[test]
+fn onnxruntime_passes_the_node_tests() {
+    // Any model tells whether it is installed.
+    if super::onnxruntime(&super::relu_add(), &ONE_THREAD).is_none() {
+        return;
+    }
+    let Some(folder) = node_tests::write() else { return };
+    let outcomes = run_all(&OnnxRuntime, folder.path());
+    report("onnxruntime", &outcomes);
+    // It lacks some operators and differs from the reference in corner cases; conversions must not add to that.
+    let right = outcomes.values().filter(|outcome| **outcome == Outcome::Right).count();
+    assert!(right > 1300, "{right} right");
 }
 
 fn run_all(backend: &dyn Backend, folder: &Path) -> BTreeMap<String, Outcome> {
@@ -136,6 +151,7 @@ fn tensor(proto: &TensorProto) -> Option<Tensor> {
     }
 }
 
+/// Prints the counts; `NODE_TEST_OUTCOMES` names a folder for the outcome of each case.
 fn report(backend: &str, outcomes: &BTreeMap<String, Outcome>) {
     let count = |matching: fn(&Outcome) -> bool| outcomes.values().filter(|outcome| matching(outcome)).count();
     println!(
@@ -147,7 +163,8 @@ fn report(backend: &str, outcomes: &BTreeMap<String, Outcome>) {
         count(|o| matches!(o, Outcome::Wrong(_))),
         count(|o| matches!(o, Outcome::NotJudged)),
     );
-    if let Some(path) = std::env::var_os("NODE_TEST_OUTCOMES") {
+    if let Some(folder) = std::env::var_os("NODE_TEST_OUTCOMES") {
+        let path = Path::new(&folder).join(format!("{backend}.tsv"));
         let lines: Vec<String> = outcomes.iter().map(|(name, outcome)| format!("{name}\t{outcome:?}")).collect();
         fs::write(path, lines.join("\n")).unwrap();
     }

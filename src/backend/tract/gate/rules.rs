@@ -84,6 +84,13 @@ pub(super) fn dropout(view: &NodeView<'_, '_>) -> Verdict {
     refuse_if(!off, "tract has no training mode")
 }
 
+/// The maximum or minimum over an axis; `distrust` watches over those computed while the model runs.
+pub(super) fn extremum(view: &NodeView<'_, '_>) -> Verdict {
+    refuse_if(view.dtype(0) == Some(DType::Bool), "tract has no maximum of bool")?;
+    let may_be_float = view.dtype(0).is_none_or(DType::is_float);
+    refuse_if(view.is_fixed(0) && may_be_float, "tract loses infinity in the maximum or minimum of constants")
+}
+
 pub(super) fn gather_nd(view: &NodeView<'_, '_>) -> Verdict {
     refuse_if(view.int("batch_dims").unwrap_or(0) != 0, "tract panics on batch_dims")
 }

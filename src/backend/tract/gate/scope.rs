@@ -87,6 +87,8 @@ impl<'a> Scope<'a> {
                 let dtype = zero_point.or_else(|| int(node, "output_dtype").and_then(dtype)).or(Some(DType::U8));
                 Value { dtype, folded, contents: None }
             }
+            // Shapes are numbers once the inputs are there, and plans are made for given inputs.
+            "Shape" | "Size" => Value { dtype: Some(DType::I64), folded: true, contents: None },
             "DequantizeLinear" => Value { dtype: Some(DType::F32), folded, contents: None },
             "Identity" | "Reshape" | "Transpose" | "Flatten" | "Squeeze" | "Unsqueeze" | "Slice" | "Gather"
             | "Concat" | "Relu" | "MaxPool" | "Add" | "Sub" | "Mul" | "Div" => {
