@@ -14,6 +14,7 @@ mod node;
 mod shape;
 mod signature;
 mod tensor;
+pub mod text;
 
 pub use attr::{AttrRef, AttrValue, Attribute};
 pub use dtype::DType;
