@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::external::ExternalFiles;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use super::{mmap, types};
+use super::{mmap, pins, types};
 use crate::error::{Error, Result, Site};
 use crate::ir::edit::NamePool;
 use crate::ir::graph::Output;
@@ -85,6 +85,7 @@ pub(crate) fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Re
             .map_err(|e| e.or_at(|| Site::default().in_path(&[format!("function `{}`", function.name())])))?;
         model.functions.push(Function { body, proto: function });
     }
+    pins::in_training(&proto.training_info).iter().try_for_each(|name| model.graph.pin(name))?;
     model.proto = proto;
     Ok(model)
 }
@@ -152,6 +153,11 @@ fn decode_graph(mut proto: GraphProto, files: &mut ExternalFiles, pool: &NamePoo
         }
     }
     graph.mark_outer()?;
+    pins::in_annotations(&proto.quantization_annotation).iter().try_for_each(|name| graph.pin(name))?;
+    for node in graph.nodes() {
+        let names = pins::in_devices(&graph.node(node).proto.device_configurations);
+        names.iter().try_for_each(|name| graph.pin(name))?;
+    }
     graph.residue = proto;
     Ok(graph)
 }

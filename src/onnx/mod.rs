@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 pub(crate) mod external;
 pub(crate) mod mmap;
+mod pins;
 pub mod proto;
 mod rope;
 pub(crate) mod types;

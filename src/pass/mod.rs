@@ -3,6 +3,7 @@
 mod cx;
 mod options;
 mod rewrite;
+mod words;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
