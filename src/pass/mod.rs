@@ -4,6 +4,7 @@ mod cx;
 mod options;
 mod rewrite;
 mod table;
+mod words;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
 pub use table::markdown_table;
+pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
