@@ -704,7 +704,7 @@ mod tests {
             GraphProto { initializer: Vec::new(), ..graph(&[], vec![op("Add", &["a", "w"], &["inner"])], &["inner"]) };
         let branch = |name: &str| AttributeProto {
             name: Some(name.into()),
-            g: Some(inner.clone()),
+            g: Some(Box::new(inner.clone())),
             r#type: Some(AttributeType::Graph as i32),
             ..AttributeProto::default()
         };

@@ -118,7 +118,7 @@ fn check_attribute(attribute: &AttributeProto) -> Result<(), String> {
     if !attribute.ref_attr_name().is_empty() {
         return Err(format!("the attribute `{}` refers to that of a function", attribute.name()));
     }
-    attribute.t.iter().chain(&attribute.tensors).try_for_each(|tensor| check_dtype(tensor.data_type()))
+    attribute.t.as_deref().into_iter().chain(&attribute.tensors).try_for_each(|tensor| check_dtype(tensor.data_type()))
 }
 
 /// Whether tract has an element type, by ONNX's number for it.
@@ -131,7 +131,7 @@ pub(super) fn check_dtype(number: i32) -> Result<(), String> {
 }
 
 fn subgraphs(attribute: &AttributeProto) -> impl Iterator<Item = &GraphProto> {
-    attribute.g.iter().chain(&attribute.graphs)
+    attribute.g.as_deref().into_iter().chain(&attribute.graphs)
 }
 
 fn name(node: &NodeProto) -> &str {

@@ -31,12 +31,12 @@ impl Types {
         }
         graph.initializer.iter().for_each(|tensor| self.add(tensor.data_type()));
         for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
-            attribute.t.iter().for_each(|tensor| self.add(tensor.data_type()));
+            attribute.t.as_deref().into_iter().for_each(|tensor| self.add(tensor.data_type()));
             // Cast and its like name a type by its number.
             if matches!(attribute.name(), "to" | "dtype" | "output_dtype") {
                 self.add(i32::try_from(attribute.i()).unwrap_or(0));
             }
-            attribute.g.iter().chain(&attribute.graphs).for_each(|graph| self.collect(graph));
+            attribute.g.as_deref().into_iter().chain(&attribute.graphs).for_each(|graph| self.collect(graph));
         }
     }
 
@@ -215,7 +215,7 @@ fn declared(info: &ValueInfoProto) -> Option<DType> {
 
 /// The value of a `Constant` node, in whichever attribute it is.
 fn constant_of(node: &NodeProto) -> Value<'_> {
-    if let Some(tensor) = attribute(node, "value").and_then(|attribute| attribute.t.as_ref()) {
+    if let Some(tensor) = attribute(node, "value").and_then(|attribute| attribute.t.as_deref()) {
         return Value::constant(Cow::Borrowed(tensor));
     }
     let ints = |dims: Vec<i64>, values: &[i64]| TensorProto {
