@@ -1,5 +1,6 @@
 //! Both backends on real and on small models, and what they decline.
 
+#![cfg(all(feature = "tract", feature = "onnxruntime"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +11,7 @@
 
 mod gate;
 mod node_tests;
+mod old_operator_sets;
 mod runtime;
 #[path = "../support/mod.rs"]
 mod support;
