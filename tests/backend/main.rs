@@ -9,9 +9,10 @@
     reason = "helpers of tests fail as tests do, and report counts"
 )]
 
+mod against_onnxruntime;
 mod gate;
 mod node_tests;
-mod old_operator_sets;
+
 mod runtime;
 #[path = "../support/mod.rs"]
 mod support;

@@ -176,3 +176,7 @@ fn recurrent(view: &NodeView<'_, '_>, defaults: &[&str]) -> Verdict {
 pub(super) fn swish(view: &NodeView<'_, '_>) -> Verdict {
     refuse_if(view.attribute("alpha").is_some_and(|alpha| alpha.f() != 1.0), "tract ignores alpha")
 }
+
+pub(super) fn skip_layer_normalization(view: &NodeView<'_, '_>) -> Verdict {
+    refuse_if(view.outputs() > 1, "only the first output is known to be right in tract")
+}

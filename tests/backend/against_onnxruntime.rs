@@ -1,11 +1,12 @@
-//! Older forms of operators, which the node tests lack: tract agrees with ONNX Runtime or is refused.
+//! Operators that the node tests lack (older forms, those of ONNX Runtime's own domain): tract agrees with ONNX Runtime
+//! or is refused.
 
 use onnx_shrink::ErrorKind;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
 use onnx_shrink::backend::{Backend, ModelBytes};
 use onnx_shrink::ir::{DType, Tensor};
-use onnx_shrink::onnx::proto::{AttributeProto, TensorProto};
+use onnx_shrink::onnx::proto::{AttributeProto, OperatorSetIdProto, TensorProto};
 
 use super::support::compare::{Tolerance, first_difference};
 use super::support::models::{bytes, float, floats, int, int64s, ints, model, node, string, value};
@@ -31,9 +32,9 @@ enum Verdict {
 }
 
 /// What tract makes of a model, beside ONNX Runtime.
-fn judge(name: &str, model: &ModelBytes) -> Verdict {
+fn judge(name: &str, model: &ModelBytes, shape: &[u64]) -> Verdict {
     let values: Vec<f32> = (0..144).map(|index| ((index * 29) % 83) as f32 / 20.0 - 2.0).collect();
-    let inputs = [("x".to_owned(), Tensor::from_f32(vec![2, 3, 4, 6], &values).unwrap())];
+    let inputs = [("x".to_owned(), Tensor::from_f32(shape, &values).unwrap())];
     let expected = match OnnxRuntime.load(model, &ONE_THREAD).and_then(|session| session.run(&inputs)) {
         Ok(expected) => expected,
         Err(error) => panic!("{name}: {error}"),
@@ -44,6 +45,39 @@ fn judge(name: &str, model: &ModelBytes) -> Verdict {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
             println!("{name} is refused: {}", error.to_string().replace('\n', " "));
             Verdict::Refused
+        }
+    }
+}
+
+#[test]
+fn operators_of_onnxruntime_agree() {
+    if onnxruntime(&super::relu_add(), &ONE_THREAD).is_none() {
+        return;
+    }
+    let six = |name: &str| floats(name, &[6], &[0.5, -1.0, 0.25, 2.0, -0.75, 1.5]);
+    let cases = [
+        ("BiasGelu", vec![six("b")], vec![]),
+        ("FastGelu", vec![], vec![]),
+        ("FastGelu", vec![six("b")], vec![]),
+        ("QuickGelu", vec![], vec![]),
+        ("QuickGelu", vec![], vec![float("alpha", 1.1)]),
+        ("SkipLayerNormalization", vec![six("g")], vec![]),
+        ("SkipLayerNormalization", vec![six("g"), six("beta")], vec![float("epsilon", 0.01)]),
+        ("SkipLayerNormalization", vec![six("g"), six("beta"), six("bias")], vec![]),
+    ];
+    for (op, constants, attributes) in cases {
+        let names: Vec<String> = constants.iter().map(|tensor| tensor.name().to_owned()).collect();
+        let skip = if op.starts_with("Skip") { vec!["x", "x"] } else { vec!["x"] };
+        let inputs: Vec<&str> = skip.into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mut contributed = node(op, &inputs, attributes);
+        contributed.domain = Some("com.microsoft".into());
+        let mut model = model(17, vec![contributed], vec![value("x", DType::F32, &[4, 6, 6])], constants);
+        let domain = OperatorSetIdProto { domain: Some("com.microsoft".into()), version: Some(1) };
+        model.opset_import.push(domain);
+        match judge(op, &bytes(&model), &[4, 6, 6]) {
+            Verdict::Agrees => {}
+            Verdict::Refused => panic!("{op} is refused"),
+            Verdict::Differs(how) => panic!("{op}: {how}"),
         }
     }
 }
@@ -155,7 +189,7 @@ fn old_forms_agree_or_are_refused() {
 
     let (mut agree, mut refused, mut wrong) = (0, 0, Vec::new());
     for (name, model) in &cases {
-        match judge(name, model) {
+        match judge(name, model, &[2, 3, 4, 6]) {
             Verdict::Agrees => agree += 1,
             Verdict::Refused => refused += 1,
             Verdict::Differs(how) => wrong.push(format!("{name}: {how}")),
