@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::ir::Tensor;
 
 mod choice;
+#[cfg(any(feature = "tract", feature = "onnxruntime"))]
 mod interface;
 mod model_bytes;
 #[cfg(feature = "onnxruntime")]

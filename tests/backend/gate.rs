@@ -128,6 +128,16 @@ fn resize_does_not_align_corners() {
 }
 
 #[test]
+fn an_old_resize_rounds_down() {
+    let resize = |factor: f32| {
+        let scales = vec![floats("s", &[4], &[1.0, 1.0, factor, factor])];
+        model(10, vec![node("Resize", &["x", "s"], vec![])], vec![value("x", DType::F32, &[1, 4, 4, 4])], scales)
+    };
+    load(&bytes(&resize(2.0))).unwrap();
+    refused(&resize(3.0), "rounds positions");
+}
+
+#[test]
 fn transposed_convolution_takes_no_output_shape() {
     let kernel = [floats("w", &[4, 1, 2, 2], &[0.5; 16])];
     only_second(

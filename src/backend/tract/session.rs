@@ -168,5 +168,26 @@ fn onnx() -> &'static Onnx {
 }
 
 fn refused(verb: &str, reason: &str) -> Error {
-    Error::unsupported(format!("tract cannot {verb} the model")).found(reason)
+    Error::unsupported(format!("tract cannot {verb} the model")).at(site_in(reason).unwrap_or_default()).found(reason)
+}
+
+/// The node that one of tract's errors is about: it writes `node #3 "name" Operator`.
+fn site_in(reason: &str) -> Option<Site> {
+    let (_, rest) = reason.split_once("node #")?;
+    let (_, rest) = rest.split_once(" \"")?;
+    let (name, rest) = rest.split_once("\" ")?;
+    let op = rest.split([' ', ':', '(']).next()?;
+    Some(Site::node(op, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_node_in_an_error_of_tract() {
+        let text = "Translating node #3 \"the conv\" ConvHir ToTypedTranslator: no kernel";
+        assert_eq!(site_in(text), Some(Site::node("ConvHir", "the conv")));
+        assert_eq!(site_in("no node here"), None);
+    }
 }

@@ -1,8 +1,8 @@
 //! The gate in front of tract: it lets through what tract is known to compute rightly and refuses everything else.
 //!
 //! tract looks operators up by name, whatever their domain, and ignores attributes it does not know. So the gate works
-//! from a table ([`table`]) of operators with the attributes tract honours and a rule for what it gets wrong in spite of
-//! that ([`rules`]). What is not in the table is refused: an operator that is new here must earn its row. The node tests
+//! from a table (`table.rs`) of operators with the attributes tract honours and a rule for what it gets wrong in spite of
+//! that (`rules.rs`). What is not in the table is refused: an operator that is new here must earn its row. The node tests
 //! of the `onnx` package hold the table to its promise (`tests/backend`).
 
 mod rules;

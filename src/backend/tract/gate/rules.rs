@@ -140,8 +140,15 @@ pub(super) fn quantization(view: &NodeView<'_, '_>) -> Verdict {
 }
 
 pub(super) fn resize(view: &NodeView<'_, '_>) -> Verdict {
-    let mode = view.text("coordinate_transformation_mode").unwrap_or("half_pixel");
-    refuse_if(mode == "align_corners", "tract computes align_corners wrongly")
+    let transform = view.text("coordinate_transformation_mode").unwrap_or("half_pixel");
+    refuse_if(transform == "align_corners", "tract computes align_corners wrongly")?;
+    if view.opset > 10 || view.text("mode").unwrap_or("nearest") != "nearest" {
+        return Ok(());
+    }
+    // Operator set 10 rounds positions down, tract to the nearest with halves down: the same on whole and half positions.
+    let scales = view.constant(1).and_then(|scales| scales.to_f32()).unwrap_or_default();
+    let same = |scale: &f32| (2.0 / scale).fract() == 0.0;
+    refuse_if(scales.is_empty() || !scales.iter().all(same), "tract rounds positions as later operator sets do")
 }
 
 pub(super) fn lstm(view: &NodeView<'_, '_>) -> Verdict {
@@ -168,4 +175,8 @@ fn recurrent(view: &NodeView<'_, '_>, defaults: &[&str]) -> Verdict {
 
 pub(super) fn swish(view: &NodeView<'_, '_>) -> Verdict {
     refuse_if(view.attribute("alpha").is_some_and(|alpha| alpha.f() != 1.0), "tract ignores alpha")
+}
+
+pub(super) fn skip_layer_normalization(view: &NodeView<'_, '_>) -> Verdict {
+    refuse_if(view.outputs() > 1, "only the first output is known to be right in tract")
 }

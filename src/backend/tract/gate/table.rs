@@ -212,4 +212,9 @@ const ROWS: &[Row] = &[
 ];
 
 /// Operators of ONNX Runtime's own domain, each compared with ONNX Runtime in `tests/backend`.
-const CONTRIB: &[Row] = &[];
+const CONTRIB: &[Row] = &[
+    ("BiasGelu", &[], rules::always),
+    ("FastGelu", &[], rules::always),
+    ("QuickGelu", &["alpha"], rules::always),
+    ("SkipLayerNormalization", &["epsilon"], rules::skip_layer_normalization),
+];
