@@ -5,6 +5,7 @@ pub mod data;
 pub mod error;
 pub mod ir;
 pub mod onnx;
+pub mod opset;
 pub mod pass;
 #[path = "../passes/mod.rs"]
 pub mod passes;
