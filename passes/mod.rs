@@ -3,12 +3,14 @@
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod fuse_bn;
 mod strip;
 
 use crate::pass::PassInfo;
 
 /// Every pass, in the order in which lists show them.
-pub const ALL: &[PassInfo] = &[dce::INFO, eliminate_identity::INFO, dedup_initializers::INFO, strip::INFO];
+pub const ALL: &[PassInfo] =
+    &[dce::INFO, eliminate_identity::INFO, dedup_initializers::INFO, strip::INFO, fuse_bn::INFO];
 
 /// The pass of that name.
 pub fn find(name: &str) -> Option<&'static PassInfo> {
