@@ -1,22 +1,52 @@
-//! Runtimes that execute a model.
+//! Runtimes that execute a model, to validate a result or to calibrate a quantization.
+//!
+//! A backend gets the bytes of a file, never the intermediate representation: what is validated is what ships.
+//!
+//! | backend | feature | what it is |
+//! |---|---|---|
+//! | tract | `tract` | built in; a gate in front of it refuses what it would compute wrongly |
+//! | ONNX Runtime | `onnxruntime` | a shared library, loaded when asked for; the authority for what tract refuses |
+
 use std::fmt::Debug;
 
 use crate::error::Result;
 use crate::ir::Tensor;
 
+mod choice;
+mod interface;
+mod model_bytes;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
+#[cfg(feature = "tract")]
+pub mod tract;
+
+pub use choice::{BackendChoice, load};
+pub use model_bytes::ModelBytes;
+
 /// Named tensors in order: what a session takes and gives.
 pub type NamedTensors = Vec<(String, Tensor)>;
 
-/// Which backend runs models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BackendChoice {
-    /// tract, and ONNX Runtime where tract declines.
-    #[default]
-    Auto,
-    /// tract.
-    Tract,
-    /// ONNX Runtime.
-    OnnxRuntime,
+/// What a session is to do beyond running the model.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Intermediate values of the main graph, by name; a run returns them after the outputs.
+    pub taps: Vec<String>,
+    /// Threads of one run, 0 for the backend's own default. Callers run samples in parallel, so 1 is usual; tract has no
+    /// threads of its own and always uses the caller's.
+    pub threads: usize,
+}
+
+/// A runtime that can execute ONNX models.
+pub trait Backend: Debug + Send + Sync {
+    /// The name as `--backend` takes it.
+    fn name(&self) -> &'static str;
+
+    /// Prepares a model for execution.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend cannot run the model or is not
+    /// installed, with the node and the reason; `InvalidModel` where the bytes are no model.
+    fn load(&self, model: &ModelBytes, options: &LoadOptions) -> Result<Box<dyn Session>>;
 }
 
 /// A loaded model. Runs may go on in several threads at once.
@@ -27,6 +57,7 @@ pub trait Session: Debug + Send + Sync {
     /// Executes the model: inputs by name in any order; graph outputs in graph order, then taps.
     ///
     /// # Errors
-    /// Where inputs are wrong or execution fails.
+    /// `InvalidData` where inputs are missing, unknown or of the wrong type, `Unsupported` where the backend turns out
+    /// not to be able to run the model on inputs of these shapes, `Backend` where the execution itself fails.
     fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors>;
 }

@@ -1,8 +1,34 @@
-//! The inputs that calibration and validation run a model on.
+//! The inputs that calibration and validation run a model on: what `--inputs` names.
+//!
+//! | specification | samples |
+//! |---|---|
+//! | `FILE.npz` | one array per model input; see [`open`] for how arrays become samples |
+//! | `FILE.npy` | the same for a model with a single input |
+//! | `FOLDER` of `.npz` or `.npy` files | those of each file, in the order of their names |
+//! | `FOLDER` of `test_data_set_N` folders | one each, from its `input_K.pb`; K is the position among the inputs |
+//! | `FOLDER` with `input_K.pb` files | one |
+//! | `synthetic[:N]` | N seeded random ones, 8 unless told |
+
+mod arrays;
+mod convert;
+mod dims;
+mod fit;
+mod folder;
+mod map;
+mod npy;
+mod npz;
+mod synthetic;
+
+use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::Path;
 
 use crate::backend::NamedTensors;
-use crate::error::Result;
+use crate::error::{Error, Result, did_you_mean};
+use crate::ir::Signature;
+
+/// The number of samples of `synthetic` without a number.
+pub const DEFAULT_SYNTHETIC_SAMPLES: usize = 8;
 
 /// A fixed, ordered set of inputs for one model.
 ///
@@ -28,3 +54,115 @@ pub trait Samples: Debug + Send + Sync {
     /// What the samples are, in words for a report: "8 samples of `digits.npz`".
     fn describe(&self) -> String;
 }
+
+/// What is known about inputs beyond the signature.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// The values an integer input may take, both ends included, from what the graph does with it: the rows of the
+    /// table that a Gather reads, for instance.
+    pub integer_bounds: BTreeMap<String, (i64, i64)>,
+    /// Extents of symbolic dimensions by name.
+    pub dims: BTreeMap<String, u64>,
+}
+
+/// How to open a data source.
+#[derive(Debug, Clone, Copy)]
+pub struct DataOptions<'a> {
+    /// The inputs of the model the data is for.
+    pub signature: &'a Signature,
+    /// The seed of synthetic data.
+    pub seed: u64,
+    /// What is known about the inputs beyond the signature; only synthetic data uses it.
+    pub hints: &'a Hints,
+    /// Use only so many of the first samples.
+    pub limit: Option<usize>,
+}
+
+/// Opens what `--inputs` names.
+///
+/// Where an array has one dimension more than the input, the leading one is the sample; an array of equal rank serves
+/// as it is for every sample. An array `label` that is no input holds the right classes: one for each sample, or one
+/// for each row of a sample. Elements are converted only where that is harmless: integers in range, floats to a wider
+/// type, and float64 to float32.
+///
+/// # Errors
+/// Fails where the source cannot be read, has no samples, or does not fit the inputs; the array is named.
+pub fn open(spec: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
+    if options.limit == Some(0) {
+        return Err(Error::usage("a limit of 0 samples leaves no data").help("give a limit of at least 1"));
+    }
+    let samples: Box<dyn Samples> = match spec.split_once(':') {
+        None if spec == "synthetic" => Box::new(synthetic::Synthetic::new(DEFAULT_SYNTHETIC_SAMPLES, options)?),
+        Some(("synthetic", count)) => Box::new(synthetic::Synthetic::new(parse_count(count)?, options)?),
+        _ => open_path(spec, options.signature)?,
+    };
+    Ok(match options.limit {
+        Some(limit) if limit < samples.len() => Box::new(Limited { samples, limit }),
+        _ => samples,
+    })
+}
+
+fn parse_count(text: &str) -> Result<usize> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| {
+        Error::usage("the number of synthetic samples is no positive number")
+            .expected("synthetic:N, for instance synthetic:16")
+            .found(format!("synthetic:{text}"))
+    })
+}
+
+fn open_path(spec: &str, signature: &Signature) -> Result<Box<dyn Samples>> {
+    let path = Path::new(spec);
+    if path.is_dir() {
+        return Ok(Box::new(folder::FolderSamples::open(path, signature)?));
+    }
+    if !path.exists() {
+        let help = match did_you_mean(spec, ["synthetic"]) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => {
+                "give an .npz or .npy file, a folder of them or of test_data_set_* folders, or synthetic[:N]".into()
+            }
+        };
+        return Err(Error::usage(format!("input data `{spec}` does not exist")).help(help));
+    }
+    Ok(Box::new(arrays::ArraySamples::load(path, signature)?))
+}
+
+/// The first samples of a source.
+#[derive(Debug)]
+struct Limited {
+    samples: Box<dyn Samples>,
+    limit: usize,
+}
+
+impl Samples for Limited {
+    fn len(&self) -> usize {
+        self.limit
+    }
+
+    fn get(&self, index: usize) -> Result<NamedTensors> {
+        check_index(index, self.limit)?;
+        self.samples.get(index)
+    }
+
+    fn label(&self, index: usize) -> Option<Vec<i64>> {
+        if index < self.limit { self.samples.label(index) } else { None }
+    }
+
+    fn describe(&self) -> String {
+        format!("the first {} of {}", self.limit, self.samples.describe())
+    }
+}
+
+fn check_index(index: usize, samples: usize) -> Result<()> {
+    if index < samples {
+        return Ok(());
+    }
+    Err(Error::usage("no such sample").expected(format!("an index below {samples}")).found(index.to_string()))
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod notes;
 mod shape;
 mod signature;
 mod tensor;
+pub mod text;
 
 pub use attr::{AttrRef, AttrValue, Attribute};
 pub use dtype::DType;

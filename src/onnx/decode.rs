@@ -66,7 +66,7 @@ fn not_onnx(error: &prost::DecodeError) -> Error {
         .help("export the model again, or compare the size of the file with that of its source")
 }
 
-fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Result<Model> {
+pub(crate) fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Result<Model> {
     let pool = NamePool::default();
     let graph = proto.graph.take().unwrap_or_default();
     let mut model = Model { graph: decode_graph(graph, files, &pool, 0)?, ..Model::default() };

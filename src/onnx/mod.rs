@@ -9,5 +9,7 @@ pub mod proto;
 mod rope;
 pub(crate) mod types;
 
+pub(crate) use decode::from_proto;
 pub use decode::{decode, read};
+pub(crate) use encode::value_infos;
 pub use encode::{EncodeOptions, Encoded, encode};

@@ -1,0 +1,52 @@
+//! A model as it ships: its bytes and where its side files are.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::onnx::mmap;
+
+/// The bytes of a model as it ships, and the folder its external data lies in.
+#[derive(Clone, Debug)]
+pub struct ModelBytes {
+    bytes: Bytes,
+    folder: Option<PathBuf>,
+    path: Option<PathBuf>,
+}
+
+impl ModelBytes {
+    /// The model in the file at `path`, mapped into memory.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let folder = match path.parent() {
+            // A bare file name: its folder is the current one.
+            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+            Some(parent) => parent.to_path_buf(),
+            None => PathBuf::from("."),
+        };
+        Ok(Self { bytes: mmap::map(path)?, folder: Some(folder), path: Some(path.to_path_buf()) })
+    }
+
+    /// A model in memory; `folder` is where its external data lies, if it has any.
+    pub fn new(bytes: Bytes, folder: Option<PathBuf>) -> Self {
+        Self { bytes, folder, path: None }
+    }
+
+    /// The encoded model.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The folder that locations of external data are relative to.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The file the bytes were read from.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
