@@ -9,8 +9,13 @@ use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, PassInfo, RemarkKind
 use onnx_shrink::passes;
 
 /// Passes and the options they run with.
-const STEPS: &[(&str, &str, &str)] =
-    &[("dce", "", ""), ("eliminate-identity", "", ""), ("dedup-initializers", "", ""), ("strip", "what", "all")];
+const STEPS: &[(&str, &str, &str)] = &[
+    ("dce", "", ""),
+    ("eliminate-identity", "", ""),
+    ("dedup-initializers", "", ""),
+    ("strip", "what", "all"),
+    ("fuse-bn", "", ""),
+];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {
     let env = Env { seed: 1, calibration: None, backend: BackendChoice::Auto, progress: &NoProgress };

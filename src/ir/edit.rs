@@ -328,10 +328,13 @@ impl Graph {
             if held.is_output() {
                 return Ok(Err("both values are outputs of the graph"));
             }
-            if held.is_input || held.is_outer || held.is_sparse {
+            if held.is_input {
                 return Ok(Err("an output of the graph would be one of its inputs"));
             }
-            if held.init.is_some() {
+            if held.is_outer {
+                return Ok(Err("an output of the graph would be a value of an enclosing one"));
+            }
+            if held.init.is_some() || held.is_sparse {
                 return Ok(Err("an output of the graph would be an initializer"));
             }
             if held.is_pinned || self.value(old).is_pinned {

@@ -305,6 +305,31 @@ impl Graph {
         self.node(node).constant_value()
     }
 
+    /// [`Graph::constant`], also of what lies before a chain of `Identity` operators: exporters write those for
+    /// parameters that are equal.
+    pub fn constant_behind_identity(&self, value: ValueId) -> Option<Tensor> {
+        let mut value = value;
+        while let Some((node, _)) = self.producer(value)
+            && self.node(node).is("Identity")
+        {
+            value = self.input(node, 0)?;
+        }
+        self.constant(value)
+    }
+
+    /// Why [`Graph::constant`] does not take a value for a constant; the end of a sentence that begins with its name.
+    pub fn why_not_constant(&self, value: ValueId) -> &'static str {
+        let held = self.value(value);
+        match () {
+            () if held.is_pinned => "is named by parts of the file that may change it",
+            () if held.is_input && held.init.is_some() => "is an input with a default, which a caller may replace",
+            () if held.is_input => "is an input",
+            () if held.is_outer => "belongs to an enclosing graph",
+            () if held.is_sparse => "is a sparse initializer",
+            () => "is not constant",
+        }
+    }
+
     /// The operators in an order in which each comes after what it reads; the order of the file where that is one.
     ///
     /// # Errors

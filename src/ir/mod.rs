@@ -8,6 +8,7 @@ mod attr;
 pub mod check;
 mod dtype;
 pub mod edit;
+mod floats;
 pub(crate) mod graph;
 mod model;
 mod nested;
