@@ -15,29 +15,44 @@ pub fn attribute<'a>(node: &'a Node, name: &str, version: i64) -> Option<AttrRef
     node.attr(name).or_else(default)
 }
 
-macro_rules! typed {
-    ($($(#[$doc:meta])* $name:ident: $variant:ident($type:ty);)*) => {
-        $($(#[$doc])*
-        pub fn $name<'a>(node: &'a Node, name: &str, version: i64) -> Option<$type> {
-            match attribute(node, name, version)? {
-                AttrRef::$variant(value) => Some(value),
-                _ => None,
-            }
-        })*
-    };
+/// An integer attribute, or its default.
+pub fn int(node: &Node, name: &str, version: i64) -> Option<i64> {
+    match attribute(node, name, version)? {
+        AttrRef::Int(value) => Some(value),
+        _ => None,
+    }
 }
 
-typed! {
-    /// An integer attribute, or its default.
-    int: Int(i64);
-    /// A float attribute, or its default.
-    float: Float(f32);
-    /// A list of integers, or its default.
-    ints: Ints(&'a [i64]);
-    /// A list of floats, or its default.
-    floats: Floats(&'a [f32]);
-    /// A list of byte strings, or its default.
-    strings: Strings(&'a [Bytes]);
+/// A float attribute, or its default.
+pub fn float(node: &Node, name: &str, version: i64) -> Option<f32> {
+    match attribute(node, name, version)? {
+        AttrRef::Float(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// A list of integers, or its default.
+pub fn ints<'a>(node: &'a Node, name: &str, version: i64) -> Option<&'a [i64]> {
+    match attribute(node, name, version)? {
+        AttrRef::Ints(values) => Some(values),
+        _ => None,
+    }
+}
+
+/// A list of floats, or its default.
+pub fn floats<'a>(node: &'a Node, name: &str, version: i64) -> Option<&'a [f32]> {
+    match attribute(node, name, version)? {
+        AttrRef::Floats(values) => Some(values),
+        _ => None,
+    }
+}
+
+/// A list of byte strings, or its default.
+pub fn strings<'a>(node: &'a Node, name: &str, version: i64) -> Option<&'a [Bytes]> {
+    match attribute(node, name, version)? {
+        AttrRef::Strings(values) => Some(values),
+        _ => None,
+    }
 }
 
 /// A UTF-8 string attribute, or its default.

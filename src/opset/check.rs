@@ -3,6 +3,10 @@
 //! Runtimes accept more than the specification allows, so what is found are warnings, and [`ir::check`](crate::ir::check)
 //! knows nothing of them. Left alone are operators that the model defines by a function, operators of domains that are
 //! not known, and domains that are imported in a version newer than the known ones (one warning says so).
+//!
+//! The verdict on a node is that of the official checker but for two rules that its package does not tell: a
+//! BatchNormalization has one output or all, and LayerNormalization may have attributes that the specification does not
+//! name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
-"""Prints what the installed packages say of every operator, one fact a line: python main.py
+"""Prints what the installed packages say of every operator, one fact a line: python table.py
 
-`onnx` speaks for its own domains, `onnxruntime` for com.microsoft. tests/opset/main.rs prints the same lines from the
+`onnx` speaks for its own domains, `onnxruntime` for com.microsoft. tests/opset/table.rs prints the same lines from the
 table of this crate. The first lines name the packages: `package NAME VERSION`.
 
 This shares no code with src/opset/operators.py, so that a mistake there shows.
