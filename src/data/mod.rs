@@ -14,6 +14,7 @@ mod convert;
 mod dims;
 mod fit;
 mod folder;
+mod hints;
 mod map;
 mod npy;
 mod npz;
