@@ -6,6 +6,7 @@ mod options;
 pub mod pipeline;
 pub mod report;
 mod rewrite;
+mod words;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
