@@ -14,6 +14,7 @@ mod convert;
 mod dims;
 mod fit;
 mod folder;
+mod hints;
 mod npy;
 mod npz;
 mod synthetic;

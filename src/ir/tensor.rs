@@ -301,7 +301,9 @@ fn element_count(shape: &[u64]) -> Result<u64> {
 
 fn byte_len(dtype: DType, shape: &[u64]) -> Result<u64> {
     let count = element_count(shape)?;
-    dtype.byte_len(count).ok_or_else(|| Error::invalid_model(format!("{count} elements of type `{dtype}` have no size")))
+    dtype
+        .byte_len(count)
+        .ok_or_else(|| Error::invalid_model(format!("{count} elements of type `{dtype}` have no size")))
 }
 
 fn wrong_size(dtype: DType, shape: &[u64], expected: u64, found: u64) -> Error {
@@ -343,9 +345,7 @@ fn typed_bytes(dtype: DType, proto: &TensorProto) -> Bytes {
         DType::U64 => le_bytes(&proto.uint64_data, |v| v.to_le_bytes()),
         DType::U32 => le_bytes(&proto.uint64_data, |v| (v as u32).to_le_bytes()),
         DType::I32 => le_bytes(&proto.int32_data, |v| v.to_le_bytes()),
-        DType::U16 | DType::I16 | DType::F16 | DType::BF16 => {
-            le_bytes(&proto.int32_data, |v| (v as u16).to_le_bytes())
-        }
+        DType::U16 | DType::I16 | DType::F16 | DType::BF16 => le_bytes(&proto.int32_data, |v| (v as u16).to_le_bytes()),
         _ => proto.int32_data.iter().map(|&v| v as u8).collect(),
     }
     .into()

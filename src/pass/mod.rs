@@ -1,7 +1,10 @@
 //! Passes: what they are, how they are described, and how a pipeline of them runs.
 
 mod cx;
+pub mod manager;
 mod options;
+pub mod pipeline;
+pub mod report;
 mod rewrite;
 mod table;
 mod words;
