@@ -16,7 +16,7 @@
 
 use rayon::prelude::*;
 
-use super::affine::{Layout, QuantizedWeights, quantize_weights};
+use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
 use super::options::{Form, Settings};
 use super::role::{Role, role_of};
 use crate::error::Result;
@@ -30,11 +30,12 @@ const FIRST_OPSET_WITH_AXIS: i64 = 13;
 const OVERHEAD_BYTES: u64 = 120;
 
 /// Weights that can be quantized.
-struct Candidate {
-    value: ValueId,
-    tensor: Tensor,
-    role: Role,
-    reader: NodeId,
+pub(super) struct Candidate {
+    pub(super) value: ValueId,
+    pub(super) tensor: Tensor,
+    pub(super) role: Role,
+    /// The first operator that reads them: what restores them stands beside it.
+    pub(super) reader: NodeId,
 }
 
 /// Quantizes the weights of every graph of the model.
@@ -49,7 +50,10 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         let candidates = candidates(graph, settings, cx);
         let quantized: Vec<Option<QuantizedWeights>> = candidates
             .par_iter()
-            .map(|c| quantize_weights(&c.tensor, Layout::along(c.tensor.shape(), &c.role.kept)))
+            .map(|c| {
+                let layout = Layout::along(c.tensor.shape(), &c.role.kept);
+                Some(quantize_weights(&c.tensor, layout, weight_scales(&c.tensor, layout)?))
+            })
             .collect();
         for (candidate, quantized) in candidates.into_iter().zip(quantized) {
             let site = graph.site(candidate.reader).with_tensor(graph.value(candidate.value).describe());
@@ -132,7 +136,7 @@ fn describe(role: &Role, form: Form) -> String {
         1 => format!("a scale for each entry of axis {}", role.kept.start),
         _ => format!("a scale for each entry of axes {} to {}", role.kept.start, role.kept.end - 1),
     };
-    let restored = if form == Form::Dq { "DequantizeLinear" } else { "Cast and Mul" };
+    let restored = if form == Form::Cast { "Cast and Mul" } else { "DequantizeLinear" };
     format!("int8 weights, {scales}, restored by {restored}")
 }
 
@@ -147,14 +151,21 @@ fn figures(candidate: &Candidate, quantized: &QuantizedWeights) -> [(&'static st
 
 /// Puts 8-bit weights and what restores them in the place of a constant, stored as the constant was: as initializers, or
 /// as `Constant` operators, which function bodies need.
-fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights, form: Form) -> Result<()> {
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights, form: Form) -> Result<()> {
     let Candidate { value, tensor, role, reader } = candidate;
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     let name = graph.value(*value).name().to_owned();
     let scale_shape: Vec<u64> = match form {
-        Form::Dq => role.kept.clone().map(|axis| shape[axis]).collect(),
+        Form::Dq | Form::DqWithZeroPoints => role.kept.clone().map(|axis| shape[axis]).collect(),
         _ if role.kept.is_empty() => Vec::new(),
         _ => (0..shape.len()).map(|axis| if role.kept.contains(&axis) { shape[axis] } else { 1 }).collect(),
+    };
+    let zero_points = match form {
+        Form::DqWithZeroPoints => Some(Tensor::from_i8(scale_shape.clone(), &vec![0; quantized.scales.len()])?),
+        _ => None,
     };
     let values = Tensor::new(DType::I8, shape, quantized.values)?;
     let scales = Tensor::from_floats(dtype, scale_shape, &quantized.scales)?;
@@ -172,11 +183,13 @@ fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights
         }
     };
     graph.set_type(*value, ValueType::tensor(dtype, Some(Shape::fixed(shape.iter().copied()))))?;
-    if form == Form::Dq {
+    if form != Form::Cast {
         let axis = role.kept.start as i64;
         let spec = NodeSpec::new("DequantizeLinear");
         let spec = if role.kept.is_empty() { spec } else { spec.attr("axis", axis) };
-        graph.add_node(spec, &[Some(values), Some(scales)], &[*value], near)?;
+        let mut inputs = vec![Some(values), Some(scales)];
+        inputs.extend(zero_points.map(|zero| Some(graph.add_initializer(&format!("{name}_zero_point"), zero))));
+        graph.add_node(spec, &inputs, &[*value], near)?;
         return Ok(());
     }
     let cast = NodeSpec::new("Cast").attr("to", i64::from(dtype.to_onnx()));
