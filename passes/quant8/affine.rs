@@ -66,54 +66,76 @@ pub(super) struct QuantizedWeights {
     pub(super) energy: Energy,
 }
 
-/// Quantizes the weights of a float tensor; `None` where one of them is not finite or the tensor is of no float type.
-pub(super) fn quantize_weights(tensor: &Tensor, layout: Layout) -> Option<QuantizedWeights> {
-    let data = tensor.data();
-    let dtype = tensor.dtype();
-    match dtype {
-        DType::F32 => quantize_elements(data, layout, dtype, f32::from_le_bytes),
-        DType::F64 => quantize_elements(data, layout, dtype, |b: [u8; 8]| f64::from_le_bytes(b) as f32),
-        DType::F16 => quantize_elements(data, layout, dtype, |b: [u8; 2]| f16::from_le_bytes(b).to_f32()),
-        DType::BF16 => quantize_elements(data, layout, dtype, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+/// The scale of each channel of a float tensor; `None` where one of the values is not finite or could not be restored, or
+/// the tensor is of no float type.
+pub(super) fn weight_scales(tensor: &Tensor, layout: Layout) -> Option<Vec<f32>> {
+    let (data, dtype) = (tensor.data(), tensor.dtype());
+    let maxima = match dtype {
+        DType::F32 => channel_maxima(data, layout, f32::from_le_bytes),
+        DType::F64 => channel_maxima(data, layout, read_f64),
+        DType::F16 => channel_maxima(data, layout, read_f16),
+        DType::BF16 => channel_maxima(data, layout, read_bf16),
         _ => None,
-    }
+    }?;
+    let scales: Vec<f32> = maxima.into_iter().map(|absmax| weight_scale(absmax, dtype)).collect();
+    // A 16-bit scale may have been rounded up: the largest weight must come back finite.
+    scales.iter().all(|&scale| round_to(scale * 127.0, dtype).is_finite()).then_some(scales)
+}
+
+/// Quantizes the weights of a float tensor with the given scales, which must be representable in its type.
+pub(super) fn quantize_weights(tensor: &Tensor, layout: Layout, scales: Vec<f32>) -> QuantizedWeights {
+    let data = tensor.data();
+    let (values, energy) = match tensor.dtype() {
+        DType::F64 => quantize_elements(data, layout, &scales, read_f64),
+        DType::F16 => quantize_elements(data, layout, &scales, read_f16),
+        DType::BF16 => quantize_elements(data, layout, &scales, read_bf16),
+        _ => quantize_elements(data, layout, &scales, f32::from_le_bytes),
+    };
+    QuantizedWeights { values, scales, energy }
+}
+
+fn read_f64(bytes: [u8; 8]) -> f32 {
+    f64::from_le_bytes(bytes) as f32
+}
+
+fn read_f16(bytes: [u8; 2]) -> f32 {
+    f16::from_le_bytes(bytes).to_f32()
+}
+
+fn read_bf16(bytes: [u8; 2]) -> f32 {
+    bf16::from_le_bytes(bytes).to_f32()
 }
 
 fn quantize_elements<const N: usize>(
     data: &[u8],
     layout: Layout,
-    dtype: DType,
+    scales: &[f32],
     read: impl Fn([u8; N]) -> f32 + Sync,
-) -> Option<QuantizedWeights> {
+) -> (Vec<u8>, Energy) {
     let elements = data.as_chunks::<N>().0;
-    let maxima = channel_maxima(elements, layout, &read)?;
-    let scales: Vec<f32> = maxima.into_iter().map(|absmax| weight_scale(absmax, dtype)).collect();
-    // The largest weight must come back finite: a 16-bit scale may have been rounded up.
-    if scales.iter().any(|&scale| !round_to(scale * 127.0, dtype).is_finite()) {
-        return None;
-    }
     let mut values = vec![0u8; elements.len()];
     let task = layout.task();
     let energies: Vec<Energy> = values
         .par_chunks_mut(task)
         .zip(elements.par_chunks(task))
         .enumerate()
-        .map(|(index, (out, raw))| quantize_task(out, raw, index * task, layout, &scales, &read))
+        .map(|(index, (out, raw))| quantize_task(out, raw, index * task, layout, scales, &read))
         .collect();
     // Summed in order, so that the figure does not depend on the number of threads.
     let energy = energies.iter().fold(Energy::default(), |sum, part| Energy {
         signal: sum.signal + part.signal,
         error: sum.error + part.error,
     });
-    Some(QuantizedWeights { values, scales, energy })
+    (values, energy)
 }
 
 /// The largest magnitude of each channel; `None` where one is not finite.
 fn channel_maxima<const N: usize>(
-    elements: &[[u8; N]],
+    data: &[u8],
     layout: Layout,
-    read: &(impl Fn([u8; N]) -> f32 + Sync),
+    read: impl Fn([u8; N]) -> f32 + Sync,
 ) -> Option<Vec<f32>> {
+    let elements = data.as_chunks::<N>().0;
     // The bits of a magnitude order like the number, and NaN and infinity come out above every finite number.
     let magnitude = |raw: [u8; N]| (read(raw).to_bits() & 0x7fff_ffff) as i32;
     let Layout { channels, inner } = layout;
@@ -243,6 +265,11 @@ impl Range {
         values.filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
     }
 
+    /// Whether anything finite was seen, and not so far apart that no scale can hold it.
+    pub(super) fn is_usable(self) -> bool {
+        self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)
+    }
+
     /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
     pub(super) fn parameters(self) -> ActivationParameters {
         let (min, max) = (f64::from(self.min.min(0.0)), f64::from(self.max.max(0.0)));
@@ -262,22 +289,38 @@ pub(super) struct ActivationParameters {
     pub(super) zero_point: u8,
 }
 
-/// A bias in steps of `input scale * weight scale` of each channel, or `None` where one value does not fit 32 bits: a
-/// channel whose weights are next to zero would lose its bias.
-pub(super) fn quantize_bias(bias: &[f32], scales: &[f32]) -> Option<Vec<i32>> {
-    bias.iter()
-        .zip(scales)
-        .map(|(&bias, &scale)| {
-            let level = (f64::from(bias) / f64::from(scale)).round_ties_even();
-            // An accumulator holds products besides the bias.
-            (level.abs() < f64::from(1 << 30)).then_some(level as i32)
-        })
-        .collect()
+impl ActivationParameters {
+    /// The same with a scale rounded down so far that 255 steps stay within a bound they only exceed by rounding: runtimes
+    /// merge a Clip into a quantization whose range lies inside that of the Clip.
+    pub(super) fn bounded(self, bound: f32) -> Self {
+        let mut scale = self.scale;
+        while self.zero_point == 0 && scale * 255.0 > bound && scale > bound / 256.0 {
+            scale = scale.next_down();
+        }
+        Self { scale, ..self }
+    }
+}
+
+/// A bias in steps of `input scale * weight scale` of each channel.
+pub(super) fn quantize_bias(bias: &[f32], input_scale: f32, weight_scales: &[f32]) -> Vec<i32> {
+    let level = |(&bias, &scale): (&f32, &f32)| (f64::from(bias) / f64::from(input_scale * scale)).round_ties_even();
+    bias.iter().zip(weight_scales).map(|pair| level(pair) as i32).collect()
+}
+
+/// The smallest scale of weights with which a bias fits its 32 bits and leaves the accumulator as much room again: with a
+/// smaller one, a channel whose weights are next to zero would lose its bias.
+pub(super) fn least_weight_scale(bias: f32, input_scale: f32) -> f32 {
+    bias.abs() / (input_scale * (1 << 30) as f32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn quantized(tensor: &Tensor, kept: std::ops::Range<usize>) -> Option<QuantizedWeights> {
+        let layout = Layout::along(tensor.shape(), &kept);
+        Some(quantize_weights(tensor, layout, weight_scales(tensor, layout)?))
+    }
 
     fn signed(values: &[u8]) -> Vec<i8> {
         values.iter().map(|&v| v as i8).collect()
@@ -288,22 +331,22 @@ mod tests {
         // Row 0: scale 127 / 127 = 1; row 1: zeros; row 2: scale 2.
         let values = [127.0, 0.5, 1.5, -2.5, 0.0, 0.0, 0.0, -0.0, -254.0, 1.0, 3.0, 253.0];
         let tensor = Tensor::from_f32(vec![3, 4], &values).unwrap();
-        let quantized = quantize_weights(&tensor, Layout::along(&[3, 4], &(0..1))).unwrap();
-        assert_eq!(quantized.scales, [1.0, 1.0, 2.0]);
-        assert_eq!(signed(&quantized.values), [127, 0, 2, -2, 0, 0, 0, 0, -127, 0, 2, 126]);
+        let result = quantized(&tensor, 0..1).unwrap();
+        assert_eq!(result.scales, [1.0, 1.0, 2.0]);
+        assert_eq!(signed(&result.values), [127, 0, 2, -2, 0, 0, 0, 0, -127, 0, 2, 126]);
         // Errors: 0.5, 0.5, 0.5 in row 0; 1, 1, 1 in row 2.
-        assert_eq!(quantized.energy.error, 3.75);
+        assert_eq!(result.energy.error, 3.75);
     }
 
     #[test]
     fn scales_run_along_the_kept_axis_wherever_it_is() {
         let values: Vec<f32> = (0..2 * 3 * 20).map(|i| ((i / 20) % 3 + 1) as f32).collect();
         let tensor = Tensor::from_f32(vec![2, 3, 20], &values).unwrap();
-        let middle = quantize_weights(&tensor, Layout::along(&[2, 3, 20], &(1..2))).unwrap();
+        let middle = quantized(&tensor, 1..2).unwrap();
         assert_eq!(middle.scales, [1.0 / 127.0, 2.0 / 127.0, 3.0 / 127.0]);
         assert!(signed(&middle.values).iter().all(|&v| v == 127));
         let last = Tensor::from_f32(vec![2, 2], &[1.0, -2.0, 0.5, 2.0]).unwrap();
-        let last = quantize_weights(&last, Layout::along(&[2, 2], &(1..2))).unwrap();
+        let last = quantized(&last, 1..2).unwrap();
         assert_eq!(last.scales, [1.0 / 127.0, 2.0 / 127.0]);
         assert_eq!(signed(&last.values), [127, -127, 64, 127]);
     }
@@ -316,11 +359,11 @@ mod tests {
         let tensor = Tensor::from_f32(shape.clone(), &values).unwrap();
         for kept in [0..1, 1..2, 0..0] {
             let layout = Layout::along(&shape, &kept);
-            let quantized = quantize_weights(&tensor, layout).unwrap();
+            let result = quantized(&tensor, kept.clone()).unwrap();
             for (i, &value) in values.iter().enumerate() {
-                let scale = quantized.scales[(i / layout.inner) % layout.channels];
+                let scale = result.scales[(i / layout.inner) % layout.channels];
                 let expected = (value / scale).round_ties_even() as i8;
-                assert_eq!(quantized.values[i] as i8, expected, "element {i}, kept {kept:?}");
+                assert_eq!(result.values[i] as i8, expected, "element {i}, kept {kept:?}");
             }
         }
     }
@@ -330,7 +373,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let tensor = Tensor::from_f32(vec![2, 2], &[1.0, 2.0, bad, 3.0]).unwrap();
             for kept in [0..1, 1..2] {
-                assert_eq!(quantize_weights(&tensor, Layout::along(&[2, 2], &kept)), None);
+                assert_eq!(quantized(&tensor, kept), None);
             }
         }
     }
@@ -338,13 +381,12 @@ mod tests {
     #[test]
     fn scales_of_16_bit_weights_are_16_bit_numbers() {
         let tensor = Tensor::from_floats(DType::F16, vec![1, 2], &[1.0, -0.3]).unwrap();
-        let quantized = quantize_weights(&tensor, Layout::along(&[1, 2], &(0..1))).unwrap();
-        let scale = quantized.scales[0];
+        let result = quantized(&tensor, 0..1).unwrap();
+        let scale = result.scales[0];
         assert_eq!(f16::from_f32(scale).to_f32(), scale);
-        assert_eq!(signed(&quantized.values)[0], 127);
+        assert_eq!(signed(&result.values)[0], 127);
         let huge = Tensor::from_floats(DType::F16, vec![1], &[65504.0]).unwrap();
-        let restored =
-            quantize_weights(&huge, Layout::along(&[1], &(0..0))).map(|q| round_to(q.scales[0] * 127.0, DType::F16));
+        let restored = quantized(&huge, 0..0).map(|q| round_to(q.scales[0] * 127.0, DType::F16));
         assert!(restored.is_none_or(f32::is_finite));
     }
 
@@ -364,8 +406,10 @@ mod tests {
     }
 
     #[test]
-    fn biases_that_would_overflow_are_refused() {
-        assert_eq!(quantize_bias(&[1.0, -0.75], &[0.5, 0.5]), Some(vec![2, -2]));
-        assert_eq!(quantize_bias(&[1.0], &[1e-12]), None);
+    fn biases_fit_their_bits() {
+        assert_eq!(quantize_bias(&[1.0, -0.75], 0.5, &[1.0, 1.0]), [2, -2]);
+        // Weights of 1e-20 alone would ask for a bias of 1e20 steps.
+        let scale = least_weight_scale(-3.0, 0.25);
+        assert_eq!(quantize_bias(&[-3.0], 0.25, &[scale]), [-(1 << 30)]);
     }
 }

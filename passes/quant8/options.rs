@@ -27,7 +27,7 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         key: "min-elements",
         kind: OptKind::UInt,
         default: Some("1024"),
-        help: "weights of fewer elements stay float",
+        help: "weights of fewer elements stay float where the arithmetic does",
     },
 ];
 

@@ -16,7 +16,7 @@
 
 use rayon::prelude::*;
 
-use super::affine::{Layout, QuantizedWeights, quantize_weights};
+use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
 use super::options::{Form, Settings};
 use super::role::{Role, role_of};
 use crate::error::Result;
@@ -30,11 +30,12 @@ const FIRST_OPSET_WITH_AXIS: i64 = 13;
 const OVERHEAD_BYTES: u64 = 120;
 
 /// Weights that can be quantized.
-struct Candidate {
-    value: ValueId,
-    tensor: Tensor,
-    role: Role,
-    reader: NodeId,
+pub(super) struct Candidate {
+    pub(super) value: ValueId,
+    pub(super) tensor: Tensor,
+    pub(super) role: Role,
+    /// The first operator that reads them: what restores them stands beside it.
+    pub(super) reader: NodeId,
 }
 
 /// Quantizes the weights of every graph of the model.
@@ -49,7 +50,10 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         let candidates = candidates(graph, settings, cx);
         let quantized: Vec<Option<QuantizedWeights>> = candidates
             .par_iter()
-            .map(|c| quantize_weights(&c.tensor, Layout::along(c.tensor.shape(), &c.role.kept)))
+            .map(|c| {
+                let layout = Layout::along(c.tensor.shape(), &c.role.kept);
+                Some(quantize_weights(&c.tensor, layout, weight_scales(&c.tensor, layout)?))
+            })
             .collect();
         for (candidate, quantized) in candidates.into_iter().zip(quantized) {
             let site = graph.site(candidate.reader).with_tensor(graph.value(candidate.value).describe());
@@ -147,7 +151,10 @@ fn figures(candidate: &Candidate, quantized: &QuantizedWeights) -> [(&'static st
 
 /// Puts 8-bit weights and what restores them in the place of a constant, stored as the constant was: as initializers, or
 /// as `Constant` operators, which function bodies need.
-fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights, form: Form) -> Result<()> {
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights, form: Form) -> Result<()> {
     let Candidate { value, tensor, role, reader } = candidate;
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     let name = graph.value(*value).name().to_owned();

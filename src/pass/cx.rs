@@ -112,6 +112,11 @@ impl<'a> Cx<'a> {
         self.push(RemarkKind::Note, Site::default(), text.into(), &[]);
     }
 
+    /// Takes over what was said in a context of the same pass that was made for a draft.
+    pub fn append(&mut self, draft: Self) {
+        self.remarks.extend(draft.remarks);
+    }
+
     /// What was said, in order.
     pub fn into_remarks(self) -> Vec<Remark> {
         self.remarks
