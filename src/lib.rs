@@ -9,6 +9,7 @@ pub mod input;
 pub mod inspect;
 pub mod ir;
 pub mod onnx;
+pub mod opset;
 pub mod output;
 pub mod pass;
 #[path = "../passes/mod.rs"]

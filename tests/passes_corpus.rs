@@ -15,6 +15,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("dedup-initializers", "", ""),
     ("strip", "what", "all"),
     ("fuse-bn", "", ""),
+    ("prune", "gzip", "false"),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {

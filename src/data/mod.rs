@@ -15,7 +15,6 @@ mod dims;
 mod fit;
 mod folder;
 mod hints;
-mod map;
 mod npy;
 mod npz;
 mod synthetic;

@@ -6,6 +6,7 @@ mod options;
 pub mod pipeline;
 pub mod report;
 mod rewrite;
+mod table;
 mod words;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use table::markdown_table;
 pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.
