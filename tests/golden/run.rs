@@ -129,10 +129,11 @@ fn examine(golden: &Golden, model: &Model, run: Run, outcome: &mut Outcome) {
             }
         }
     }
-    if golden.is_executed && is_changed {
-        if let Err(complaint) = execute::compare(model, &run.model, run.effect) {
-            complain(complaint);
-        }
+    if golden.is_executed
+        && is_changed
+        && let Err(complaint) = execute::compare(model, &run.model, run.effect)
+    {
+        complain(complaint);
     }
     let remarks: String = run.remarks.iter().map(remark_line).collect();
     outcome.sections = Some(Sections { before: print(model), after, remarks });
