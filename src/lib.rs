@@ -6,6 +6,7 @@ pub mod check;
 pub mod data;
 pub mod error;
 pub mod input;
+pub mod inspect;
 pub mod ir;
 pub mod onnx;
 pub mod opset;

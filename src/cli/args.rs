@@ -52,6 +52,7 @@ impl Cli {
             None => &self.shrink.common,
             Some(Command::Check(args)) => &args.common,
             Some(Command::Inspect(args)) => &args.common,
+            Some(Command::Print(args)) => &args.common,
             Some(Command::Passes(_) | Command::Completions { .. }) => NONE,
         }
     }
@@ -63,6 +64,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Show what a model is made of: size by operator and tensor, types, sparsity
     Inspect(InspectArgs),
+    /// Print a model in ONNX's textual syntax
+    Print(PrintArgs),
     /// List passes and presets, or describe one of them
     Passes(PassesArgs),
     /// Print a completion script for a shell
@@ -191,6 +194,18 @@ pub(super) struct InspectArgs {
     /// Print everything as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PrintArgs {
+    /// The ONNX model
+    #[arg(value_name = "MODEL")]
+    pub(super) model: PathBuf,
+    /// Print the contents of large tensors, too, instead of a hash of them
+    #[arg(long)]
+    pub(super) full: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }

@@ -10,8 +10,9 @@
 mod args;
 mod check;
 mod drift_table;
-
+mod inspect;
 mod passes;
+mod print;
 mod progress;
 mod shrink;
 mod style;
@@ -50,7 +51,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => shrink::run(&cli.shrink),
         Some(Command::Check(args)) => check::run(&args),
-        Some(Command::Inspect(_)) => Ok(()),
+        Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Print(args)) => print::run(&args),
         Some(Command::Passes(args)) => passes::run(&args),
         Some(Command::Completions { shell }) => completions(shell),
     }
@@ -96,10 +98,15 @@ fn completions(shell: clap_complete::Shell) -> Result<()> {
     to_stdout(&script)
 }
 
-/// Writes a result. A reader that has seen enough and closed the pipe is no error.
+/// Writes a result.
 fn to_stdout(text: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(text).and_then(|()| stdout.flush()))
+}
+
+/// What came of writing a result. A reader that has seen enough and closed the pipe is no error.
+fn written(result: io::Result<()>) -> Result<()> {
+    match result {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::new(ErrorKind::Io, format!("cannot write to standard output: {e}")).with_source(e))
         }

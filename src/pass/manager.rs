@@ -3,6 +3,7 @@
 //! After every pass the structure of the model and its signature must be as sound as before; what is not names the pass.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::report::StepReport;
 use super::{Changed, Cx, Effect, Env};
 use crate::census::census;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ir::text::{self, PrintOptions};
 use crate::ir::{Model, Signature, TypedName, check};
 use crate::onnx::{self, EncodeOptions};
 
@@ -175,10 +177,12 @@ fn dump(folder: &Path, number: usize, pass: &str, model: &Model) -> Result<()> {
     if encoded.side_len() > 0 {
         write(&folder.join(side_file_name), |file| encoded.write_side(file))?;
     }
+    let text = text::print(model, &PrintOptions::default());
+    write(&path("txt"), |file| io::Write::write_all(file, text.as_bytes()))?;
     Ok(())
 }
 
-fn write(path: &Path, contents: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>) -> Result<()> {
+fn write(path: &Path, contents: impl FnOnce(&mut std::fs::File) -> io::Result<()>) -> Result<()> {
     std::fs::File::create(path).and_then(|mut file| contents(&mut file)).map_err(|e| Error::io("write", path, e))
 }
 

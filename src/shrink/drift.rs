@@ -40,8 +40,7 @@ pub fn data_for(model: &Model, spec: Option<&str>, seed: u64) -> Result<Box<dyn 
     match spec {
         Some(spec) => open(spec, &options),
         None => open(DEFAULT_SAMPLES, &options).map_err(|e| {
-            cannot("no inputs can be made up to compare the models on", &e)
-                .help("give real inputs with --inputs, or skip the comparison with --no-validate")
+            cannot("no inputs can be made up to compare the models on", &e).help("give real inputs with --inputs")
         }),
     }
 }
@@ -97,8 +96,8 @@ fn whose_fault(error: Error, reference: &dyn Session, samples: &dyn Samples) -> 
 fn cannot_run(what: &str, error: Error) -> Error {
     match error.kind() {
         ErrorKind::Unsupported | ErrorKind::Backend => cannot(&format!("no backend here can run {what}"), &error).help(
-            "install ONNX Runtime (`pip install onnxruntime`, or ORT_DYLIB_PATH naming its library), give other data \
-             with --inputs, or skip the comparison with --no-validate",
+            "install ONNX Runtime (`pip install onnxruntime`, or ORT_DYLIB_PATH naming its library); or give other \
+             inputs with --inputs",
         ),
         _ => error,
     }

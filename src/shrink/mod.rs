@@ -198,11 +198,12 @@ impl Original {
     }
 }
 
-/// What can be done about too much drift.
+/// A refusal with what can be done about it here.
 fn with_advice(refusal: Error) -> Error {
     match refusal.kind() {
         ErrorKind::Drift => refusal
             .help("try a milder pipeline, calibrate with --inputs, move the gate with --max-drift, or use --force"),
+        ErrorKind::CannotValidate => refusal.or_help("skip the comparison with --no-validate"),
         _ => refusal,
     }
 }
