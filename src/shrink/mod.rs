@@ -18,7 +18,7 @@ use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::Pipeline;
-use crate::pass::{Env, Progress};
+use crate::pass::{Env, Progress, Scratch};
 use crate::validate::Gate;
 
 use destination::Destination;
@@ -118,7 +118,14 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let before = original.report(path, &model);
     let nothing_asked = plan.is_empty();
     let run = {
-        let env = Env { seed: options.seed, calibration: data.calibration(), backend: options.backend, progress };
+        let scratch = Scratch::in_folder(staging.folder());
+        let env = Env {
+            seed: options.seed,
+            calibration: data.calibration(),
+            backend: options.backend,
+            scratch: &scratch,
+            progress,
+        };
         let verify =
             |model: &Model, pass: &str, effect| verify_step(&original, model, pass, effect, options, &data, &how);
         let run_options = RunOptions {

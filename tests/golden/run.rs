@@ -5,7 +5,7 @@ use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::text::{self, PrintOptions};
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, Remark, RemarkKind};
+use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, Remark, RemarkKind, Scratch};
 use onnx_shrink::{Error, Result, passes};
 
 use super::execute;
@@ -62,7 +62,13 @@ struct Run {
 
 fn run_pipeline(golden: &Golden, model: &Model) -> Result<Run> {
     let calibration = golden.calibration.as_ref().map(|spec| samples(spec, model)).transpose()?;
-    let env = Env { seed: 0, calibration: calibration.as_deref(), backend: BackendChoice::Auto, progress: &NoProgress };
+    let env = Env {
+        seed: 0,
+        calibration: calibration.as_deref(),
+        backend: BackendChoice::Auto,
+        scratch: &Scratch::in_memory(),
+        progress: &NoProgress,
+    };
     let mut run = Run { model: model.clone(), remarks: Vec::new(), changed: Changed::No, effect: Effect::Exact };
     for step in golden.pipeline.split(',') {
         let (info, opts) = parse_step(step)?;
