@@ -3,6 +3,7 @@
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod freeze_defaults;
 mod fuse_bn;
 mod prune;
 mod strip;
@@ -10,8 +11,15 @@ mod strip;
 use crate::pass::PassInfo;
 
 /// Every pass, in the order in which lists show them.
-pub const ALL: &[PassInfo] =
-    &[dce::INFO, eliminate_identity::INFO, dedup_initializers::INFO, strip::INFO, fuse_bn::INFO, prune::INFO];
+pub const ALL: &[PassInfo] = &[
+    freeze_defaults::INFO,
+    dce::INFO,
+    eliminate_identity::INFO,
+    dedup_initializers::INFO,
+    strip::INFO,
+    fuse_bn::INFO,
+    prune::INFO,
+];
 
 /// The pass of that name.
 pub fn find(name: &str) -> Option<&'static PassInfo> {
