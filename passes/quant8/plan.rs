@@ -6,7 +6,8 @@
 //! - the input of each kernel is quantized, and the output of each Conv, behind a Relu that is merged into it;
 //! - operators that only move elements stay in integers where what they write is quantized, with the parameters of what
 //!   they read; MaxPool does behind a kernel, alone it would be slower than in float;
-//! - Add of two quantized values, and global pooling, do where what they write is quantized.
+//! - Add of two quantized values, and global pooling, do where integer operators write what they read, or what they write
+//!   is quantized.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,9 +125,13 @@ impl Builder<'_> {
     fn visit_add(&mut self, node: NodeId) -> Option<()> {
         let (left, right) = (self.graph.input(node, 0)?, self.graph.input(node, 1)?);
         let tail = tail(self.graph, node)?;
-        if !(self.is_quantized(tail.value) && self.is_quantized(left) && self.is_quantized(right)) {
+        let are_integers = self.is_quantized(left) && self.is_quantized(right);
+        let both_written = self.outputs.contains_key(&left) && self.outputs.contains_key(&right);
+        let is_wanted = self.is_quantized(tail.value) || (both_written && self.may_quantize(tail.value));
+        if !(are_integers && is_wanted) {
             return None;
         }
+        self.quantize(tail.value);
         self.outputs.insert(tail.value, tail);
         Some(())
     }
