@@ -107,6 +107,14 @@ impl Attribute {
         &self.tensors
     }
 
+    pub(crate) fn proto_mut(&mut self) -> &mut AttributeProto {
+        &mut self.proto
+    }
+
+    pub(crate) fn tensors_mut(&mut self) -> &mut [Tensor] {
+        &mut self.tensors
+    }
+
     /// The name of the attribute.
     pub fn name(&self) -> &str {
         self.proto.name.as_deref().unwrap_or_default()

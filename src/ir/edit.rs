@@ -27,6 +27,10 @@ impl NamePool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
+    fn contains(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
     /// A name nobody uses yet: `base`, or `base_1`, `base_2` ...
     fn fresh(&self, base: &str) -> Arc<str> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,6 +264,11 @@ impl Graph {
             return Ok(());
         }
         if let Some(&present) = self.names.get(to) {
+            if !self.value(present).is_outer {
+                return Err(Error::invalid_model(format!("an inner graph redefines `{to}` of a graph around it"))
+                    .expected("each name to be defined once in a graph and the graphs around it")
+                    .help("export the model again"));
+            }
             self.replace_reads(old, present)?;
             for output in &mut self.outputs {
                 if output.value == old {
@@ -319,11 +328,17 @@ impl Graph {
             if held.is_output() {
                 return Ok(Err("both values are outputs of the graph"));
             }
-            if held.is_input || held.is_outer || held.is_sparse {
+            if held.is_input {
                 return Ok(Err("an output of the graph would be one of its inputs"));
             }
-            if held.init.is_some() {
+            if held.is_outer {
+                return Ok(Err("an output of the graph would be a value of an enclosing one"));
+            }
+            if held.init.is_some() || held.is_sparse {
                 return Ok(Err("an output of the graph would be an initializer"));
+            }
+            if held.is_pinned || self.value(old).is_pinned {
+                return Ok(Err("other parts of the file refer to the value by name"));
             }
             self.replace_reads(old, new)?;
             self.swap_names(old, new)?;
@@ -349,7 +364,7 @@ impl Graph {
     pub fn remove_node(&mut self, node: NodeId) -> Result<()> {
         let outputs: Vec<ValueId> = self.node_outputs(node).into_iter().flatten().collect();
         for &output in &outputs {
-            if self.use_count(output) > 0 {
+            if !self.is_unread(output) {
                 return Err(broken(format!("`{}` is still read", self.value(output).name())));
             }
         }
@@ -367,13 +382,73 @@ impl Graph {
         Ok(())
     }
 
+    /// Leaves an output slot of an operator empty and removes the value, which nothing may read. Empty slots at the end go.
+    ///
+    /// # Errors
+    /// Fails where the value is still read.
+    pub fn clear_output(&mut self, node: NodeId, slot: usize) -> Result<()> {
+        let Some(value) = self.output(node, slot) else { return Ok(()) };
+        if !self.is_unread(value) {
+            return Err(broken(format!("`{}` is still read", self.value(value).name())));
+        }
+        let name = self.value(value).name.clone();
+        self.names.remove(&name);
+        self.net.remove_node(value.0);
+        let used = self.node_outputs(node).iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.node_mut(node)?.output_slots = used as u32;
+        Ok(())
+    }
+
+    /// Removes an initializer that is no input, or a `Constant` node, if nothing reads it; says whether it went.
+    ///
+    /// # Errors
+    /// Fails where the value is not in the graph.
+    pub fn remove_unread_constant(&mut self, value: ValueId) -> Result<bool> {
+        if !self.is_unread(value) || self.value(value).is_input {
+            return Ok(false);
+        }
+        match self.producer(value) {
+            Some((node, _)) if self.node(node).is("Constant") => self.remove_node(node).map(|()| true),
+            None if self.value(value).init.is_some() => self.remove_value(value).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes the value of that name in an enclosing graph readable in this one, which must not define the name itself.
+    ///
+    /// # Errors
+    /// Fails where this graph defines the name.
+    pub fn capture_outer(&mut self, name: &str) -> Result<ValueId> {
+        let known = self.names.contains_key(name);
+        let value = self.intern(name);
+        let held = self.value_mut(value)?;
+        held.is_outer |= !known;
+        if !held.is_outer {
+            return Err(broken(format!("`{name}` is defined in the inner graph")));
+        }
+        Ok(value)
+    }
+
+    /// Marks the value of that name, where there is one, as referred to by name from outside of operators.
+    pub(crate) fn pin(&mut self, name: &str) -> Result<()> {
+        match self.find_value(name) {
+            Some(value) => self.value_mut(value).map(|held| held.is_pinned = true),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether some value of the model has that name.
+    pub(crate) fn is_name_taken(&self, name: &str) -> bool {
+        self.pool.contains(name)
+    }
+
     /// Removes a value that nothing defines any more, or an initializer, which nothing may read.
     ///
     /// # Errors
     /// Fails where the value is read, is an input, or an operator defines it.
     pub fn remove_value(&mut self, value: ValueId) -> Result<()> {
         let held = self.value(value);
-        if self.use_count(value) > 0 || self.producer(value).is_some() {
+        if !self.is_unread(value) || self.producer(value).is_some() {
             return Err(broken(format!("`{}` is still in use", held.name())));
         }
         if held.is_input && held.init.is_none() {
@@ -495,29 +570,13 @@ impl Graph {
         Ok(())
     }
 
-    /// Drops the doc string and the metadata of an operator; says whether there was any.
-    ///
-    /// # Errors
-    /// Fails where the operator is not in the graph.
-    pub fn drop_node_notes(&mut self, node: NodeId, docs: bool, metadata: bool) -> Result<bool> {
-        let proto = &mut self.node_mut(node)?.proto;
-        let mut changed = false;
-        if docs {
-            changed |= proto.doc_string.take().is_some();
-        }
-        if metadata {
-            changed |= !mem::take(&mut proto.metadata_props).is_empty();
-        }
-        Ok(changed)
-    }
-
     /// Gives an internal value another name; `base` or the first free name after it. Inputs and outputs keep theirs.
     ///
     /// # Errors
-    /// Fails where the value belongs to the signature or is read from an enclosing graph.
+    /// Fails where the value belongs to the signature, is read from an enclosing graph, or is pinned.
     pub fn rename_internal(&mut self, value: ValueId, base: &str) -> Result<()> {
         let held = self.value(value);
-        if held.is_input || held.is_output() || held.is_outer {
+        if held.is_input || held.is_output() || held.is_outer || held.is_pinned {
             return Err(broken(format!("`{}` cannot be renamed here", held.name())));
         }
         let name = self.pool.fresh(base);
@@ -558,16 +617,17 @@ impl Graph {
         }
         for (_, value) in stale {
             let held = self.value(value);
-            if held.is_outer && self.use_count(value) == 0 {
+            if held.is_outer && self.is_unread(value) {
                 self.remove_value(value)?;
             }
         }
         Ok(())
     }
 
-    /// The names that this graph reads from enclosing ones.
+    /// The names that this graph reads from enclosing ones; those whose last reader is gone are not among them.
     pub(crate) fn outer_names(&self) -> Vec<Arc<str>> {
-        self.values().into_iter().map(|v| self.value(v)).filter(|v| v.is_outer).map(|v| v.name.clone()).collect()
+        let is_read = |&value: &ValueId| self.value(value).is_outer && !self.is_unread(value);
+        self.values().into_iter().filter(is_read).map(|value| self.value(value).name.clone()).collect()
     }
 
     /// Marks every value that nothing in this graph defines as read from an enclosing graph.
@@ -594,5 +654,160 @@ impl Graph {
         };
         self.outputs.push(super::graph::Output { value, info });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Model, check};
+    use crate::onnx::proto::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
+    };
+    use prost::Message as _;
+
+    fn named(name: &str) -> ValueInfoProto {
+        ValueInfoProto { name: Some(name.into()), ..ValueInfoProto::default() }
+    }
+
+    fn op(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+        NodeProto {
+            op_type: Some(op_type.into()),
+            input: inputs.iter().map(|&s| s.into()).collect(),
+            output: outputs.iter().map(|&s| s.into()).collect(),
+            ..NodeProto::default()
+        }
+    }
+
+    fn graph(inputs: &[&str], nodes: Vec<NodeProto>, outputs: &[&str]) -> GraphProto {
+        GraphProto {
+            name: Some("g".into()),
+            input: inputs.iter().map(|&s| named(s)).collect(),
+            node: nodes,
+            output: outputs.iter().map(|&s| named(s)).collect(),
+            initializer: vec![TensorProto {
+                name: Some("w".into()),
+                data_type: Some(1),
+                dims: vec![1],
+                raw_data: Some(1.0f32.to_le_bytes().to_vec().into()),
+                ..TensorProto::default()
+            }],
+            ..GraphProto::default()
+        }
+    }
+
+    fn model(graph: GraphProto) -> Model {
+        let proto = ModelProto { ir_version: Some(8), graph: Some(graph), ..ModelProto::default() };
+        crate::onnx::decode(proto.encode_to_vec().into(), None).unwrap()
+    }
+
+    /// `If` whose then-branch reads `x` and `w` of the outer graph.
+    fn with_capture() -> Model {
+        let inner =
+            GraphProto { initializer: Vec::new(), ..graph(&[], vec![op("Add", &["a", "w"], &["inner"])], &["inner"]) };
+        let branch = |name: &str| AttributeProto {
+            name: Some(name.into()),
+            g: Some(Box::new(inner.clone())),
+            r#type: Some(AttributeType::Graph as i32),
+            ..AttributeProto::default()
+        };
+        let mut choice = op("If", &["c"], &["y"]);
+        choice.attribute = vec![branch("then_branch"), branch("else_branch")];
+        model(graph(&["x", "c"], vec![op("Relu", &["x"], &["a"]), choice], &["y"]))
+    }
+
+    fn value(graph: &Graph, name: &str) -> ValueId {
+        graph.find_value(name).unwrap()
+    }
+
+    #[test]
+    fn a_replacement_takes_over_the_name_of_an_output() {
+        let mut model = model(graph(&["x"], vec![op("Relu", &["x"], &["a"]), op("Identity", &["a"], &["y"])], &["y"]));
+        let g = &mut model.graph;
+        let (a, y) = (value(g, "a"), value(g, "y"));
+        let identity = g.producer(y).unwrap().0;
+        g.replace_value(y, a).unwrap().unwrap();
+        g.remove_node(identity).unwrap();
+        assert_eq!(g.value(a).name(), "y");
+        assert_eq!(g.outputs().collect::<Vec<_>>(), [a]);
+        assert!(g.find_value("a").is_none());
+        check::structure(&model).unwrap();
+    }
+
+    #[test]
+    fn an_input_never_becomes_an_output() {
+        let mut model = model(graph(&["x"], vec![op("Identity", &["x"], &["y"])], &["y"]));
+        let g = &mut model.graph;
+        let (x, y) = (value(g, "x"), value(g, "y"));
+        assert!(g.replace_value(y, x).unwrap().is_err());
+        check::structure(&model).unwrap();
+    }
+
+    #[test]
+    fn captures_follow_a_replacement() {
+        let mut model = with_capture();
+        let g = &mut model.graph;
+        let (a, x) = (value(g, "a"), value(g, "x"));
+        assert_eq!(g.uses(a).len(), 1);
+        g.replace_value(a, x).unwrap().unwrap();
+        let relu = g.producer(a).unwrap().0;
+        g.remove_node(relu).unwrap();
+        check::structure(&model).unwrap();
+        let g = &model.graph;
+        let choice = g.producer(value(g, "y")).unwrap().0;
+        assert_eq!(g.captures(choice), [value(g, "w"), value(g, "x")]);
+        for subgraph in g.node(choice).subgraphs() {
+            assert!(subgraph.graph.find_value("x").is_some_and(|v| subgraph.graph.value(v).is_outer()));
+            assert!(subgraph.graph.find_value("a").is_none());
+        }
+    }
+
+    #[test]
+    fn captures_are_dropped_with_their_last_reader() {
+        let mut model = with_capture();
+        let g = &mut model.graph;
+        let choice = g.producer(value(g, "y")).unwrap().0;
+        g.edit_subgraphs(choice, |subgraphs| {
+            for subgraph in subgraphs {
+                let inner = &mut subgraph.graph;
+                let add = inner.producer(value(inner, "inner")).unwrap().0;
+                let a = value(inner, "a");
+                inner.set_input(add, 1, Some(a))?;
+                inner.remove_value(value(inner, "w"))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(model.graph.captures(choice), [value(&model.graph, "a")]);
+        check::structure(&model).unwrap();
+    }
+
+    #[test]
+    fn fresh_names_avoid_those_of_inner_graphs() {
+        let mut model = with_capture();
+        let fresh = model.graph.add_value("inner", ValueType::Unknown);
+        assert_eq!(model.graph.value(fresh).name(), "inner_1");
+    }
+
+    #[test]
+    fn what_is_in_use_is_not_removed() {
+        let mut model = with_capture();
+        let g = &mut model.graph;
+        let (w, a) = (value(g, "w"), value(g, "a"));
+        assert_eq!(g.remove_value(w).unwrap_err().kind(), ErrorKind::BrokenPass);
+        let relu = g.producer(a).unwrap().0;
+        assert_eq!(g.remove_node(relu).unwrap_err().kind(), ErrorKind::BrokenPass);
+        check::structure(&model).unwrap();
+    }
+
+    #[test]
+    fn a_cycle_is_found_and_named() {
+        let mut model = model(graph(&["x"], vec![op("Add", &["x", "w"], &["a"]), op("Relu", &["a"], &["y"])], &["y"]));
+        let g = &mut model.graph;
+        let (a, y) = (value(g, "a"), value(g, "y"));
+        let add = g.producer(a).unwrap().0;
+        g.set_input(add, 1, Some(y)).unwrap();
+        let error = check::structure(&model).unwrap_err();
+        assert!(error.to_string().contains("cycle"), "{error}");
     }
 }

@@ -262,14 +262,23 @@ impl Graph {
         uses.into_iter().map(|(_, one)| one).collect()
     }
 
-    /// The number of readings of a value: by operators, subgraphs and as an output of the graph.
+    /// The number of readings of a value: by operators, subgraphs, as an output of the graph, and by name from parts of
+    /// the file that are no operators.
     pub fn use_count(&self, value: ValueId) -> usize {
-        self.net.edges_directed(value.0, Direction::Outgoing).count() + self.value(value).output_uses as usize
+        let held = self.value(value);
+        let by_operators = self.net.edges_directed(value.0, Direction::Outgoing).count();
+        by_operators + held.output_uses as usize + usize::from(held.is_pinned)
+    }
+
+    /// Whether nothing reads the value; in constant time, unlike [`Graph::use_count`].
+    pub fn is_unread(&self, value: ValueId) -> bool {
+        let held = self.value(value);
+        !held.is_output() && !held.is_pinned && self.net.edges_directed(value.0, Direction::Outgoing).next().is_none()
     }
 
     /// The one reading of a value, where there is exactly one and it is an input slot of an operator.
     pub fn only_use(&self, value: ValueId) -> Option<(NodeId, usize)> {
-        if self.value(value).is_output() {
+        if self.value(value).is_output() || self.value(value).is_pinned {
             return None;
         }
         let mut edges = self.net.edges_directed(value.0, Direction::Outgoing);
@@ -282,15 +291,43 @@ impl Graph {
         }
     }
 
-    /// The contents of a value that never changes: an initializer that is not also an input (a caller could replace it),
-    /// or what a `Constant` node yields.
+    /// The contents of a value that never changes: an initializer that is not also an input (a caller could replace it)
+    /// and not pinned (training could), or what a `Constant` node yields.
     pub fn constant(&self, value: ValueId) -> Option<Tensor> {
         let held = self.value(value);
+        if held.is_pinned {
+            return None;
+        }
         if let Some(tensor) = &held.init {
             return (!held.is_input).then(|| tensor.clone());
         }
         let (node, _) = self.producer(value)?;
         self.node(node).constant_value()
+    }
+
+    /// [`Graph::constant`], also of what lies before a chain of `Identity` operators: exporters write those for
+    /// parameters that are equal.
+    pub fn constant_behind_identity(&self, value: ValueId) -> Option<Tensor> {
+        let mut value = value;
+        while let Some((node, _)) = self.producer(value)
+            && self.node(node).is("Identity")
+        {
+            value = self.input(node, 0)?;
+        }
+        self.constant(value)
+    }
+
+    /// Why [`Graph::constant`] does not take a value for a constant; the end of a sentence that begins with its name.
+    pub fn why_not_constant(&self, value: ValueId) -> &'static str {
+        let held = self.value(value);
+        match () {
+            () if held.is_pinned => "is named by parts of the file that may change it",
+            () if held.is_input && held.init.is_some() => "is an input with a default, which a caller may replace",
+            () if held.is_input => "is an input",
+            () if held.is_outer => "belongs to an enclosing graph",
+            () if held.is_sparse => "is a sparse initializer",
+            () => "is not constant",
+        }
     }
 
     /// The operators in an order in which each comes after what it reads; the order of the file where that is one.

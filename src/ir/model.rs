@@ -22,6 +22,12 @@ impl Function {
         self.proto.name()
     }
 
+    /// The version of the default operator set that the body is written for; 1 where the function names none.
+    pub fn opset(&self) -> i64 {
+        let default = self.proto.opset_import.iter().find(|opset| matches!(opset.domain(), "" | "ai.onnx"));
+        default.map_or(1, OperatorSetIdProto::version)
+    }
+
     /// The domain of the operator that the function defines.
     pub fn domain(&self) -> &str {
         self.proto.domain()
@@ -81,6 +87,11 @@ impl Model {
         (self.proto.producer_name(), self.proto.producer_version())
     }
 
+    /// Whether the file says how to train the model; what it says of that is kept as it is.
+    pub fn has_training_info(&self) -> bool {
+        !self.proto.training_info.is_empty()
+    }
+
     /// The model's metadata, in the order of the file.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.proto.metadata_props.iter().map(|entry| (entry.key(), entry.value()))
@@ -97,21 +108,11 @@ impl Model {
         }
     }
 
-    /// Keeps those entries of the model's metadata whose key `keep` accepts; says whether any went.
-    pub fn retain_metadata(&mut self, mut keep: impl FnMut(&str) -> bool) -> bool {
+    /// Keeps those entries of the model's metadata whose key `keep` accepts; says how many went.
+    pub fn retain_metadata(&mut self, mut keep: impl FnMut(&str) -> bool) -> usize {
         let before = self.proto.metadata_props.len();
         self.proto.metadata_props.retain(|entry| keep(entry.key()));
-        self.proto.metadata_props.len() < before
-    }
-
-    /// Drops the doc strings of the model, its functions and its main graph; says whether there were any.
-    pub fn drop_docs(&mut self) -> bool {
-        let mut changed = self.proto.doc_string.take().is_some_and(|doc| !doc.is_empty());
-        changed |= self.graph.residue.doc_string.take().is_some_and(|doc| !doc.is_empty());
-        for function in &mut self.functions {
-            changed |= function.proto.doc_string.take().is_some_and(|doc| !doc.is_empty());
-        }
-        changed
+        before - self.proto.metadata_props.len()
     }
 
     /// The names, types and shapes of inputs and outputs. An input with an initializer has a default and is not listed.
@@ -166,11 +167,11 @@ impl Model {
     }
 }
 
-fn step(graph: &Graph, node: super::NodeId, subgraph: &Subgraph) -> String {
+pub(super) fn step(graph: &Graph, node: super::NodeId, subgraph: &Subgraph) -> String {
     format!("{} `{}`.{}", graph.node(node).op_type(), graph.node_label(node), subgraph.attribute)
 }
 
-fn visit_graph(
+pub(super) fn visit_graph(
     graph: &Graph,
     path: &mut Vec<String>,
     visit: &mut impl FnMut(&Graph, &[String]) -> Result<()>,

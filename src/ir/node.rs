@@ -164,6 +164,8 @@ pub struct Value {
     pub(crate) is_sparse: bool,
     /// Not defined in this graph but read from an enclosing one.
     pub(crate) is_outer: bool,
+    /// Parts of the file outside of operators refer to it by name.
+    pub(crate) is_pinned: bool,
 }
 
 impl Value {
@@ -208,6 +210,12 @@ impl Value {
     /// Whether the value is read from an enclosing graph.
     pub fn is_outer(&self) -> bool {
         self.is_outer
+    }
+
+    /// Whether parts of the file besides operators refer to the value by name: training information, quantization
+    /// annotations, sharding. Such a value counts as read, is no constant, and keeps its name.
+    pub fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 
     /// Whether a sparse initializer defines the value.

@@ -105,6 +105,13 @@ impl Tensor {
         self.source.as_deref()
     }
 
+    /// Changes the message the tensor was decoded from, which must go on describing the same contents.
+    pub(crate) fn edit_source(&mut self, edit: impl FnOnce(&mut TensorProto)) {
+        if let Some(source) = &mut self.source {
+            edit(Arc::make_mut(source));
+        }
+    }
+
     /// A tensor of 32-bit floats.
     ///
     /// # Errors

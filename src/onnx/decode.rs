@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::external::ExternalFiles;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use super::{mmap, types};
+use super::{mmap, pins, types};
 use crate::error::{Error, Result, Site};
 use crate::ir::edit::NamePool;
 use crate::ir::graph::Output;
@@ -66,7 +66,7 @@ fn not_onnx(error: &prost::DecodeError) -> Error {
         .help("export the model again, or compare the size of the file with that of its source")
 }
 
-fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Result<Model> {
+pub(crate) fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Result<Model> {
     let pool = NamePool::default();
     let graph = proto.graph.take().unwrap_or_default();
     let mut model = Model { graph: decode_graph(graph, files, &pool, 0)?, ..Model::default() };
@@ -85,6 +85,7 @@ fn from_proto(mut proto: ModelProto, files: &mut ExternalFiles) -> Result<Model>
             .map_err(|e| e.or_at(|| Site::default().in_path(&[format!("function `{}`", function.name())])))?;
         model.functions.push(Function { body, proto: function });
     }
+    pins::in_training(&proto.training_info).iter().try_for_each(|name| model.graph.pin(name))?;
     model.proto = proto;
     Ok(model)
 }
@@ -152,6 +153,11 @@ fn decode_graph(mut proto: GraphProto, files: &mut ExternalFiles, pool: &NamePoo
         }
     }
     graph.mark_outer()?;
+    pins::in_annotations(&proto.quantization_annotation).iter().try_for_each(|name| graph.pin(name))?;
+    for node in graph.nodes() {
+        let names = pins::in_devices(&graph.node(node).proto.device_configurations);
+        names.iter().try_for_each(|name| graph.pin(name))?;
+    }
     graph.residue = proto;
     Ok(graph)
 }
@@ -211,7 +217,7 @@ fn decode_attribute(
     depth: usize,
 ) -> Result<()> {
     let name = proto.name().to_owned();
-    let graphs = proto.g.take().into_iter().chain(mem::take(&mut proto.graphs));
+    let graphs = proto.g.take().map(|boxed| *boxed).into_iter().chain(mem::take(&mut proto.graphs));
     for graph in graphs {
         let graph = decode_graph(graph, files, pool, depth + 1)?;
         node.subgraphs.push(Subgraph { attribute: name.clone(), graph });
@@ -219,6 +225,7 @@ fn decode_attribute(
     let tensors = proto
         .t
         .take()
+        .map(|boxed| *boxed)
         .into_iter()
         .chain(mem::take(&mut proto.tensors))
         .map(|tensor| decode_tensor(tensor, files))

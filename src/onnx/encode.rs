@@ -362,7 +362,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The `value_info` entries in the order of the file.
-fn value_infos(graph: &Graph) -> Vec<&super::proto::ValueInfoProto> {
+pub(crate) fn value_infos(graph: &Graph) -> Vec<&super::proto::ValueInfoProto> {
     let mut infos: Vec<(u64, &super::proto::ValueInfoProto)> =
         graph.stray_infos.iter().map(|(rank, info)| (*rank, info)).collect();
     for id in graph.values() {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Maps a file into memory; nothing is read until it is looked at.
 ///
@@ -24,7 +24,7 @@ pub(crate) fn map(path: &Path) -> Result<Bytes> {
 pub(crate) fn map_file(file: &File, path: &Path) -> Result<Bytes> {
     let metadata = file.metadata().map_err(|e| Error::io("read", path, e))?;
     if metadata.is_dir() {
-        return Err(Error::usage(format!("`{}` is a folder", path.display())).expected("an ONNX file"));
+        return Err(Error::new(ErrorKind::Io, format!("`{}` is a folder", path.display())).expected("an ONNX file"));
     }
     // An empty file cannot be mapped.
     if metadata.is_file() && metadata.len() == 0 {
@@ -41,4 +41,27 @@ pub(crate) fn map_file(file: &File, path: &Path) -> Result<Bytes> {
     // tool that maps its input. This crate itself replaces files by renaming, so it never writes into a mapped one.
     let map = unsafe { memmap2::Mmap::map(file) }.map_err(|e| Error::io("map", path, e))?;
     Ok(Bytes::from_owner(map))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn maps_contents_and_empty_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"contents").unwrap();
+        assert_eq!(map(&path).unwrap().as_ref(), b"contents");
+        std::fs::write(&path, b"").unwrap();
+        assert!(map(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn reports_what_cannot_be_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(map(folder.path()).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(map(&folder.path().join("missing")).unwrap_err().kind(), ErrorKind::Io);
+    }
 }

@@ -4,9 +4,12 @@ mod decode;
 mod encode;
 pub(crate) mod external;
 pub(crate) mod mmap;
+mod pins;
 pub mod proto;
 mod rope;
 pub(crate) mod types;
 
+pub(crate) use decode::from_proto;
 pub use decode::{decode, read};
+pub(crate) use encode::value_infos;
 pub use encode::{EncodeOptions, Encoded, encode};

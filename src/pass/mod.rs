@@ -1,8 +1,13 @@
 //! Passes: what they are, how they are described, and how a pipeline of them runs.
 
 mod cx;
+pub mod manager;
 mod options;
+pub mod pipeline;
+pub mod report;
 mod rewrite;
+mod table;
+mod words;
 
 use std::fmt;
 
@@ -12,6 +17,8 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use table::markdown_table;
+pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

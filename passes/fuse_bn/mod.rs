@@ -1,0 +1,184 @@
+//! Folds a `BatchNormalization` with fixed statistics into the weights before it.
+//!
+//! ```text
+//! a = Conv(x, w, b)                                      =>   y = Conv(x, w', b')
+//! y = BatchNormalization(a, scale, shift, mean, var)
+//!
+//! a = MatMul(x, w)                                       =>   y = Gemm(x, w', b')
+//! y = BatchNormalization(a, scale, shift, mean, var)
+//! ```
+//!
+//! With `f = scale / sqrt(var + epsilon)` for each channel: `w' = w * f`, `b' = (b - mean) * f + shift`, computed in 64
+//! bits and rounded once to the type of the weights. The operator before may be Conv, ConvTranspose, Gemm, or MatMul of
+//! matrices; an `Add` of one constant a channel between the two goes into the bias as well.
+//!
+//! The normalization stays where
+//! 1. it trains: `training_mode`, statistics among its outputs, or no `is_test` below operator set 7; `spatial=0`;
+//! 2. parameters or weights are not constant, or do not have one entry a channel;
+//! 3. something else reads what lies between the two operators, or it is an output of the graph;
+//! 4. other operators share the weights, and a copy would be larger than the parameters that go;
+//! 5. a MatMul is not known to be one of matrices: then the channel is not the last axis;
+//! 6. a folded value would not be finite in the type of the weights.
+
+mod fold;
+mod producer;
+
+use crate::error::Result;
+use crate::ir::{AttrRef, Graph, Model, NodeId, Tensor, ValueId};
+use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
+use fold::Affine;
+use producer::Producer;
+
+/// What users read about the pass.
+pub(super) const INFO: PassInfo = PassInfo {
+    name: "fuse-bn",
+    summary: "folds BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul before it",
+    effect: Effect::Rounding,
+    scope: Scope::AllGraphs,
+    min_opset: None,
+    options: &[],
+    build,
+};
+
+#[derive(Debug)]
+struct FuseBn;
+
+fn build(_: &Opts) -> Result<Box<dyn Pass>> {
+    Ok(Box::new(FuseBn))
+}
+
+impl Pass for FuseBn {
+    fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        // The lowest version tells least about a normalization, so it is the safe one to assume for all graphs.
+        let opset = model.functions.iter().map(|f| f.opset()).fold(model.opset(), i64::min);
+        let mut changed = Changed::No;
+        model.edit_graphs(|graph, path| {
+            cx.enter(path);
+            changed |= rewrite_graph(graph, |graph, node| {
+                if !graph.node(node).is("BatchNormalization") {
+                    return Ok(Revisit::Unchanged);
+                }
+                let site = graph.site(node);
+                match plan(graph, node, opset)? {
+                    Ok(plan) => {
+                        let into = graph.site(plan.producer.node);
+                        plan.apply(graph, node)?;
+                        cx.applied(site, format!("folded into {into}"));
+                        Ok(Revisit::Changed(Vec::new()))
+                    }
+                    Err(reason) => {
+                        cx.skipped(site, reason);
+                        Ok(Revisit::Unchanged)
+                    }
+                }
+            })?;
+            Ok(())
+        })?;
+        Ok(changed)
+    }
+}
+
+/// The new weights, and the operator they are for.
+struct Plan {
+    producer: Producer,
+    weight: Tensor,
+    bias: Tensor,
+}
+
+/// Works out the new weights, or the reason why there are none.
+fn plan(graph: &Graph, node: NodeId, opset: i64) -> Result<Result<Plan, String>> {
+    let found = parameters(graph, node, opset)
+        .and_then(|parameters| Producer::find(graph, node, opset).map(|producer| (parameters, producer)));
+    let (parameters, producer) = match found {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let channels = producer.bias.len();
+    let [scale, bias, mean, variance] = &parameters;
+    if parameters.iter().any(|parameter| parameter.len() != channels) {
+        return Ok(Err(format!("its parameters do not have one entry for each of {channels} channels")));
+    }
+    let epsilon = f64::from(graph.node(node).attr_float("epsilon", 1e-5));
+    let affine = Affine::of_batch_norm(scale, bias, mean, variance, epsilon).after_adding(&producer.added);
+    let weight = affine.fold_weight(&producer.weight, producer.layout)?;
+    let bias = Tensor::from_f64(weight.dtype(), [channels as u64], &affine.fold_bias(&producer.bias))?;
+    if !weight.is_finite() || !bias.is_finite() {
+        return Ok(Err(format!("a folded weight would not be finite as `{}`", weight.dtype())));
+    }
+    Ok(Ok(Plan { producer, weight, bias }))
+}
+
+/// Scale, shift, mean and variance of a normalization that does not train.
+fn parameters(graph: &Graph, node: NodeId, opset: i64) -> Result<[Vec<f64>; 4], String> {
+    let held = graph.node(node);
+    if held.attributes().iter().any(|attribute| matches!(attribute.value(), AttrRef::Reference(_))) {
+        return Err("its attributes depend on the caller of the function".to_owned());
+    }
+    let trains = held.attr_int("training_mode", 0) != 0 || (opset < 7 && held.attr_int("is_test", 0) == 0);
+    if trains || graph.node_outputs(node).iter().skip(1).any(Option::is_some) {
+        return Err("it is in training form".to_owned());
+    }
+    if held.attr_int("spatial", 1) == 0 {
+        return Err("`spatial=0` normalizes each position on its own".to_owned());
+    }
+    let mut parameters = [const { Vec::new() }; 4];
+    for (slot, parameter) in (1..).zip(&mut parameters) {
+        let value = graph.input(node, slot).ok_or("a parameter is missing")?;
+        let constant = graph.constant_behind_identity(value).and_then(|tensor| tensor.to_f64());
+        *parameter = constant.ok_or_else(|| {
+            let (name, why) = (graph.value(value).name(), graph.why_not_constant(value));
+            format!("parameter `{name}` {why}")
+        })?;
+    }
+    Ok(parameters)
+}
+
+impl Plan {
+    /// Gives the operator its new weights and the output of the normalization, and removes what is not read any more.
+    fn apply(self, graph: &mut Graph, node: NodeId) -> Result<()> {
+        let Self { producer, weight, bias } = self;
+        let mut unread: Vec<ValueId> = graph.node_inputs(node).into_iter().skip(1).flatten().collect();
+        let output = graph.output(node, 0);
+        graph.detach_node(node)?;
+        producer.detach_add(graph, &mut unread)?;
+        let target = producer.node;
+        let between = graph.output(target, 0);
+        if let Some(output) = output {
+            graph.set_output(target, 0, output)?;
+        }
+        if let Some(between) = between {
+            graph.remove_value(between)?;
+        }
+        let name = graph.value(producer.weight_value).name().to_owned();
+        unread.push(put(graph, target, 1, weight, &name)?);
+        let bias_name = match graph.input(target, 2) {
+            Some(bias) => graph.value(bias).name().to_owned(),
+            None => format!("{name}_bias"),
+        };
+        unread.push(put(graph, target, 2, bias, &bias_name)?);
+        if graph.node(target).is("MatMul") {
+            graph.set_op_type(target, "Gemm")?;
+        }
+        graph.remove_attr(target, "beta")?;
+        for value in unread {
+            if graph.contains_value(value) {
+                graph.remove_unread_constant(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes an input slot read a tensor: in place where nothing else reads the constant there, else as a new initializer.
+/// Returns the value that the slot read before, or reads still.
+fn put(graph: &mut Graph, node: NodeId, slot: usize, tensor: Tensor, name: &str) -> Result<ValueId> {
+    let present = graph.input(node, slot);
+    if let Some(present) = present.filter(|&present| graph.use_count(present) == 1 && graph.constant(present).is_some())
+    {
+        graph.set_constant(present, tensor)?;
+        return Ok(present);
+    }
+    let own = graph.add_initializer(name, tensor);
+    graph.set_input(node, slot, Some(own))?;
+    Ok(present.unwrap_or(own))
+}
