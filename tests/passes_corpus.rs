@@ -22,6 +22,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("strip", "what", "all"),
     ("fuse-bn", "", ""),
     ("prune", "gzip", "false"),
+    ("quant8", "mode", "weights"),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {
