@@ -24,6 +24,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("fuse-bn", "", ""),
     ("freeze-defaults", "all", "true"),
     ("prune", "gzip", "false"),
+    ("quant8", "mode", "weights"),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {
