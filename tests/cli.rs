@@ -249,9 +249,9 @@ fn says_what_is_wrong_with_the_data() {
 #[test]
 fn a_larger_result_is_refused_unless_forced() {
     // Calibrated arithmetic needs operators around the weight, and their names take more room than int8 saves.
-    let name = "y".repeat(1000);
+    let name = "x".repeat(4000);
     let sandbox = Sandbox::with_model(&format!(
-        "g (float[N,32] x) => (float[N,32] {name}) < float[32,32] w = rand(1) > {{ {name} = MatMul(x, w) }}"
+        "g (float[N,64] {name}) => (float[N,64] y) < float[64,64] w = rand(1) > {{ y = MatMul({name}, w) }}"
     ));
     let args = ["m.onnx", "-p", "quant8=static", "--inputs", "synthetic:2", "-o", "o.onnx"];
     fails_without_trace(&sandbox, &args, 1, &["larger", "--force"]);
