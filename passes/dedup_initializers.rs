@@ -14,11 +14,12 @@
 //! 2. those that are outputs of the graph, whose names are promised;
 //! 3. those that parts of the file besides operators name.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::error::{Result, Site};
-use crate::ir::{Graph, Model, Tensor, ValueId};
+use crate::ir::{DType, Graph, Model, Tensor, ValueId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Scope, counted};
 
 /// What users read about the pass.
@@ -46,7 +47,7 @@ impl Pass for DedupInitializers {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
         for (root, graph) in model.roots_mut() {
-            let mut enclosing: Vec<BTreeMap<ByContents, String>> = Vec::new();
+            let mut enclosing: Vec<BTreeMap<Contents, String>> = Vec::new();
             graph.edit_outer_first(&root, |graph, path| {
                 cx.enter(path);
                 enclosing.truncate(path.len() - root.len());
@@ -63,18 +64,18 @@ impl Pass for DedupInitializers {
 /// Merges the constants of one graph. Returns those that inner graphs may read, and whether anything changed.
 fn merge(
     graph: &mut Graph,
-    enclosing: &[BTreeMap<ByContents, String>],
+    enclosing: &[BTreeMap<Contents, String>],
     cx: &mut Cx<'_>,
-) -> Result<(BTreeMap<ByContents, String>, Changed)> {
-    let mut first: BTreeMap<ByContents, ValueId> = BTreeMap::new();
+) -> Result<(BTreeMap<Contents, String>, Changed)> {
+    let mut first: BTreeMap<Contents, ValueId> = BTreeMap::new();
     let (mut count, mut saved_bytes) = (0, 0);
     for (value, tensor) in constants(graph) {
         let size = tensor.byte_len();
-        let tensor = ByContents(tensor);
-        let outer = enclosing.iter().find_map(|known| known.get(&tensor)).filter(|_| size >= MIN_SHARED_BYTES);
-        let twin = match (outer, first.get(&tensor)) {
+        let contents = Contents::of(&tensor);
+        let outer = enclosing.iter().find_map(|known| known.get(&contents)).filter(|_| size >= MIN_SHARED_BYTES);
+        let twin = match (outer, first.get(&contents)) {
             (None, None) => {
-                first.insert(tensor, value);
+                first.insert(contents, value);
                 continue;
             }
             _ if graph.value(value).is_output() => {
@@ -96,7 +97,7 @@ fn merge(
             &[("constants", count as f64), ("saved_bytes", saved_bytes as f64)],
         );
     }
-    let kept = first.into_iter().map(|(tensor, value)| (tensor, graph.value(value).name().to_owned())).collect();
+    let kept = first.into_iter().map(|(contents, value)| (contents, graph.value(value).name().to_owned())).collect();
     Ok((kept, Changed::from(count > 0)))
 }
 
@@ -108,28 +109,23 @@ fn constants(graph: &Graph) -> Vec<(ValueId, Tensor)> {
     values.filter_map(|value| Some((value, graph.constant(value)?))).collect()
 }
 
-/// A tensor ordered by type, shape and contents. Comparing stops at the first byte that differs, so that in a map only
-/// copies are read to the end.
-struct ByContents(Tensor);
-
-impl Ord for ByContents {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b) = (&self.0, &other.0);
-        let by_type = a.dtype().cmp(&b.dtype()).then_with(|| a.shape().cmp(b.shape()));
-        by_type.then_with(|| a.strings().cmp(&b.strings())).then_with(|| a.data().cmp(b.data()))
-    }
+/// What makes constants equal. Comparing stops at the first byte that differs, so that in a map only copies are read to
+/// the end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Contents {
+    dtype: DType,
+    shape: Vec<u64>,
+    data: Bytes,
+    strings: Option<Vec<Bytes>>,
 }
 
-impl PartialOrd for ByContents {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl Contents {
+    fn of(tensor: &Tensor) -> Self {
+        Self {
+            dtype: tensor.dtype(),
+            shape: tensor.shape().to_vec(),
+            data: tensor.data().clone(),
+            strings: tensor.strings().map(<[Bytes]>::to_vec),
+        }
     }
 }
-
-impl PartialEq for ByContents {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for ByContents {}

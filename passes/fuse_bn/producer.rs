@@ -29,6 +29,9 @@ impl Producer {
         let mut constant = None;
         let mut add = None;
         if graph.node(node).is("Add") {
+            if opset < 7 {
+                return Err("an Add below operator set 7 broadcasts in another way".to_owned());
+            }
             let (other, tensor) = constant_addend(graph, node)?;
             (add, constant) = (Some(node), Some(tensor));
             node = writer(graph, other, WITH_WEIGHTS)?;
@@ -107,7 +110,9 @@ fn layout_of(graph: &Graph, node: NodeId, weight: &Tensor, opset: i64) -> Result
         "ConvTranspose" if shape.len() > 2 => {
             usize::try_from(held.attr_int("group", 1)).ok().and_then(|groups| ChannelLayout::transposed(shape, groups))
         }
-        "Gemm" | "MatMul" if opset < 7 => return Err("a bias of Gemm below operator set 7 needs more care".to_owned()),
+        "Gemm" | "MatMul" if opset < 7 => {
+            return Err("a Gemm below operator set 7 broadcasts in another way".to_owned());
+        }
         "Gemm" if shape.len() == 2 && held.attr_int("transB", 0) != 0 => ChannelLayout::first_axis(shape),
         "Gemm" if shape.len() == 2 => ChannelLayout::last_axis(shape),
         "MatMul" if shape.len() == 2 && reads_matrix(graph, node) => ChannelLayout::last_axis(shape),

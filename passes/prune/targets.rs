@@ -163,15 +163,13 @@ impl Search<'_> {
     }
 
     fn check_excluded(&self) -> Result<()> {
-        for name in self.choice.exclude.iter().filter(|name| !self.names.contains(*name)) {
-            let error =
-                Error::usage(format!("`prune` cannot leave out `{name}`: the model has no such operator or tensor"));
-            return Err(match did_you_mean(name, self.names.iter().map(String::as_str)) {
-                Some(meant) => error.help(format!("did you mean `{meant}`?")),
-                None => error.help("`onnx-shrink inspect MODEL` lists operators and tensors"),
-            });
-        }
-        Ok(())
+        let Some(name) = self.choice.exclude.iter().find(|name| !self.names.contains(*name)) else { return Ok(()) };
+        let error =
+            Error::usage(format!("`prune` cannot leave out `{name}`: the model has no such operator or tensor"));
+        Err(match did_you_mean(name, self.names.iter().map(String::as_str)) {
+            Some(meant) => error.help(format!("did you mean `{meant}`?")),
+            None => error.help("`onnx-shrink inspect MODEL` lists operators and tensors"),
+        })
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Kernel {
     pub(super) bias: Option<Bias>,
     /// What the operator, with the operators a runtime merges into it, writes.
     pub(super) tail: Tail,
+    /// Whether runtimes compute in integers only where the output is quantized too.
+    pub(super) needs_quantized_output: bool,
 }
 
 /// A constant that is added to every channel of the output: an operand of the operator or of an Add behind it.
@@ -38,19 +40,16 @@ pub(super) struct Bias {
     pub(super) values: Vec<f32>,
 }
 
+/// Activations that runtimes merge into a float product in front of them, which then cannot become an integer one.
+const MERGED_ACTIVATIONS: &[&str] =
+    &["Elu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu"];
+
 /// The last value of an operator and the Relu or Clip that runtimes merge into the quantization of its output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tail {
     pub(super) value: ValueId,
     /// The upper bound of a Clip: a quantized range beyond it would keep the Clip from being merged.
     pub(super) bound: Option<f32>,
-}
-
-impl Kernel {
-    /// Whether runtimes compute in integers only where the output is quantized too.
-    pub(super) fn needs_quantized_output(graph: &Graph, node: NodeId) -> bool {
-        graph.node(node).is("Conv")
-    }
 }
 
 /// The kernels of a graph in topological order, and remarks for those that stay float. Values in `barred` cannot be
@@ -100,13 +99,16 @@ fn kernel(
     let scales =
         weight_scales(&tensor, Layout::along(tensor.shape(), &axis)).ok_or("some of its weights are not finite")?;
     let bias = bias(graph, node, scales.len())?;
-    let adder = bias.as_ref().map(|b| b.node).filter(|&adder| adder != node);
-    let tail = tail(graph, adder.unwrap_or(node)).ok_or("it writes nothing")?;
-    let needs_output = Kernel::needs_quantized_output(graph, node);
-    if barred.contains(&input) || (needs_output && barred.contains(&tail.value)) {
+    // The operator itself, or the Add behind it.
+    let last = bias.as_ref().map_or(node, |bias| bias.node);
+    let tail = tail(graph, last).ok_or("it writes nothing")?;
+    let next = graph.output(last, 0).and_then(|output| graph.only_use(output));
+    let is_merged = next.is_some_and(|(next, _)| graph.node(next).is_any(MERGED_ACTIVATIONS));
+    let needs_quantized_output = held.is("Conv") || is_merged;
+    if barred.contains(&input) || (needs_quantized_output && barred.contains(&tail.value)) {
         return Err("no finite value was seen around it".to_owned());
     }
-    Ok(Some(Kernel { node, input, weight, tensor, axis, scales, bias, tail }))
+    Ok(Some(Kernel { node, input, weight, tensor, axis, scales, bias, tail, needs_quantized_output }))
 }
 
 /// The axis of output channels, where the operator is one that runtimes compute in integers.

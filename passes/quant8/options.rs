@@ -39,11 +39,13 @@ pub(super) enum Mode {
     Weights,
 }
 
-/// What restores the weights of an operator that computes in float.
+/// What restores weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    Dq,
     Cast,
+    Dq,
+    /// Zero points are all 0, but some kernels are only chosen where they are spelled out.
+    DqWithZeroPoints,
 }
 
 /// The options of one run.

@@ -43,7 +43,7 @@ pub(super) fn plan(graph: &Graph, order: &[NodeId], kernels: Vec<Kernel>, barred
     let mut builder = Builder { graph, barred, plan: Plan::default(), outputs: BTreeMap::new() };
     for kernel in &kernels {
         builder.quantize(kernel.input);
-        if Kernel::needs_quantized_output(graph, kernel.node) {
+        if kernel.needs_quantized_output {
             builder.quantize(kernel.tail.value);
         }
         builder.outputs.insert(kernel.tail.value, kernel.tail);

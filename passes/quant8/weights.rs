@@ -136,7 +136,7 @@ fn describe(role: &Role, form: Form) -> String {
         1 => format!("a scale for each entry of axis {}", role.kept.start),
         _ => format!("a scale for each entry of axes {} to {}", role.kept.start, role.kept.end - 1),
     };
-    let restored = if form == Form::Dq { "DequantizeLinear" } else { "Cast and Mul" };
+    let restored = if form == Form::Cast { "Cast and Mul" } else { "DequantizeLinear" };
     format!("int8 weights, {scales}, restored by {restored}")
 }
 
@@ -159,9 +159,13 @@ pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: Quant
     let (dtype, shape) = (tensor.dtype(), tensor.shape());
     let name = graph.value(*value).name().to_owned();
     let scale_shape: Vec<u64> = match form {
-        Form::Dq => role.kept.clone().map(|axis| shape[axis]).collect(),
+        Form::Dq | Form::DqWithZeroPoints => role.kept.clone().map(|axis| shape[axis]).collect(),
         _ if role.kept.is_empty() => Vec::new(),
         _ => (0..shape.len()).map(|axis| if role.kept.contains(&axis) { shape[axis] } else { 1 }).collect(),
+    };
+    let zero_points = match form {
+        Form::DqWithZeroPoints => Some(Tensor::from_i8(scale_shape.clone(), &vec![0; quantized.scales.len()])?),
+        _ => None,
     };
     let values = Tensor::new(DType::I8, shape, quantized.values)?;
     let scales = Tensor::from_floats(dtype, scale_shape, &quantized.scales)?;
@@ -179,11 +183,13 @@ pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: Quant
         }
     };
     graph.set_type(*value, ValueType::tensor(dtype, Some(Shape::fixed(shape.iter().copied()))))?;
-    if form == Form::Dq {
+    if form != Form::Cast {
         let axis = role.kept.start as i64;
         let spec = NodeSpec::new("DequantizeLinear");
         let spec = if role.kept.is_empty() { spec } else { spec.attr("axis", axis) };
-        graph.add_node(spec, &[Some(values), Some(scales)], &[*value], near)?;
+        let mut inputs = vec![Some(values), Some(scales)];
+        inputs.extend(zero_points.map(|zero| Some(graph.add_initializer(&format!("{name}_zero_point"), zero))));
+        graph.add_node(spec, &inputs, &[*value], near)?;
         return Ok(());
     }
     let cast = NodeSpec::new("Cast").attr("to", i64::from(dtype.to_onnx()));

@@ -126,7 +126,7 @@ fn slots(side: &str, values: &[Option<ValueId>], formals: &[Formal], findings: &
             Some(most) => format!("{fewest} to {most}"),
             None => format!("{fewest} or more"),
         };
-        findings.push(format!("the operator has {count} {side}s; it takes {allowed}"));
+        findings.push(format!("the number of {side}s is {count}; the operator takes {allowed}"));
     }
     for (value, formal) in values.iter().zip(formals) {
         if value.is_none() && formal.arity == Arity::Single {
@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn slots_are_counted() {
         let add = |inputs| findings(13, NodeSpec::new("Add"), inputs);
-        assert_eq!(add(&["x"]), ["Add `y`: the operator has 1 inputs; it takes 2"]);
+        assert_eq!(add(&["x"]), ["Add `y`: the number of inputs is 1; the operator takes 2"]);
         assert_eq!(add(&["x", ""]), ["Add `y`: input `B` is left empty"]);
         let clip = findings(13, NodeSpec::new("Clip"), &["x"; 4]);
-        assert_eq!(clip, ["Clip `y`: the operator has 4 inputs; it takes 1 to 3"]);
+        assert_eq!(clip, ["Clip `y`: the number of inputs is 4; the operator takes 1 to 3"]);
     }
 
     #[test]
