@@ -1,5 +1,5 @@
 //! The command line, through the built binary: what it does, what it says, what it leaves behind.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,6 +201,8 @@ fn typos_are_corrected() {
     fails(&["m.onnx", "-p", "quant8", "-o", "o.onnx", "--backend", "tracr"], &["tract"]);
     fails(&["m.onnx", "-p", "quant8", "-o", "o.onnx", "--max-drift", "snt=3"], &["did you mean `snr`?"]);
     fails(&["m.onnx", "-p", "", "-o", "o.onnx"], &["`none`"]);
+    fails(&["inspct", "m.onnx"], &["did you mean `inspect`?"]);
+    fails(&["chek"], &["did you mean `check`?"]);
     fails(&["passes", "quant9"], &["did you mean `quant8`?"]);
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::ShrinkOptions;
 use super::drift::{Comparing, data_for, gates_for, measure};
 use super::report::{Status, Validation};
-use super::{Original, ShrinkOptions};
 use crate::backend::ModelBytes;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +95,7 @@ fn refused(error: Error) -> Result<Judged> {
 /// [`ErrorKind::BrokenPass`] where passes that trade no accuracy changed the results, [`ErrorKind::Drift`] where others
 /// changed them beyond the gate.
 pub(super) fn verify_step(
-    original: &Original,
+    original: &ModelBytes,
     model: &Model,
     pass: &str,
     effect: Effect,
@@ -106,7 +106,7 @@ pub(super) fn verify_step(
     let samples = data.evaluation.as_ref().map_err(|e| Error::new(e.kind(), e.what()).at(e.site().clone()))?;
     // Without a side file: the bytes stay in memory.
     let bytes = onnx::encode(model, &EncodeOptions::default())?.to_bytes();
-    let drift = measure(&original.file, &ModelBytes::new(bytes, None), &**samples, how)?;
+    let drift = measure(original, &ModelBytes::new(bytes, None), &**samples, how)?;
     let Err(error) = drift.judge(&gates_for(Some(effect), &options.gates))?.into_result() else { return Ok(()) };
     let (kind, what) = match effect {
         Effect::Lossy => (ErrorKind::Drift, error.what().to_owned()),
