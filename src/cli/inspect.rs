@@ -59,7 +59,7 @@ fn render(model: &Inspection, top: usize) -> String {
         (operators, top, model.operators.len()),
         (tensors, top, model.tensors.len()),
     ] {
-        if all == 0 {
+        if all == 0 || rows == 0 {
             continue;
         }
         text.push('\n');
