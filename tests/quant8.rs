@@ -1,0 +1,107 @@
+//! `quant8` on the models of `testdata/`: size, drift and accuracy over test digits, and a second run that does nothing.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
+use onnx_shrink::data::{self, DataOptions, Hints, Samples};
+use onnx_shrink::ir::{Model, check};
+use onnx_shrink::onnx::{self, EncodeOptions};
+use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch};
+use onnx_shrink::passes;
+use onnx_shrink::validate::{self, CompareOptions, DriftReport};
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
+}
+
+fn samples(name: &str, model: &Model) -> Box<dyn Samples> {
+    let signature = model.signature();
+    let hints = Hints::default();
+    let options = DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None };
+    data::open(&file(name).display().to_string(), &options).unwrap()
+}
+
+fn run(name: &str, option: Option<(&str, &str)>, model: &mut Model) -> Changed {
+    let calibration = samples("digits_calib.npz", model);
+    let scratch = Scratch::in_memory();
+    let env = Env {
+        seed: 0,
+        calibration: Some(&*calibration),
+        backend: BackendChoice::Tract,
+        progress: &NoProgress,
+        scratch: &scratch,
+    };
+    let info = passes::find(name).unwrap();
+    let args: Vec<_> = option.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
+    let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();
+    pass.run(model, &mut Cx::new(&env, info.name)).unwrap()
+}
+
+fn encoded(model: &Model) -> Bytes {
+    onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes()
+}
+
+fn drift(before: &Bytes, after: &Bytes, samples: &dyn Samples) -> DriftReport {
+    let load = |bytes: &Bytes| {
+        backend::load(BackendChoice::Tract, &ModelBytes::new(bytes.clone(), None), &LoadOptions::default()).unwrap()
+    };
+    validate::compare(&*load(before), &*load(after), samples, &CompareOptions::default()).unwrap()
+}
+
+/// Quantizes a model and holds the result against what it must reach.
+fn assert_reaches(name: &str, mode: &str, least_ratio: f64, least_snr_db: f64) {
+    let mut model = onnx::read(&file(name)).unwrap();
+    let _ = run("fuse-bn", None, &mut model);
+    let test = samples("digits_test.npz", &model);
+    let before = encoded(&model);
+    let signature = model.signature();
+    assert_eq!(run("quant8", Some(("mode", mode)), &mut model), Changed::Yes);
+    check::structure(&model).unwrap();
+    assert_eq!(model.signature(), signature);
+    let after = encoded(&model);
+    let ratio = before.len() as f64 / after.len() as f64;
+    assert!(ratio >= least_ratio, "{name}, {mode}: {ratio:.2} x smaller");
+    let report = drift(&before, &after, &*test);
+    let snr_db = report.outputs[0].snr_db.unwrap();
+    assert!(snr_db >= least_snr_db, "{name}, {mode}: {snr_db:.1} dB");
+    let accuracy = report.accuracy.unwrap();
+    assert!(accuracy.after >= accuracy.before - 0.005, "{name}, {mode}: {accuracy:?}");
+
+    let mut again = onnx::decode(after, None).unwrap();
+    assert_eq!(run("quant8", Some(("mode", mode)), &mut again), Changed::No, "{name}, {mode}: a second run");
+}
+
+#[test]
+fn weights_of_lenet5() {
+    assert_reaches("lenet5.onnx", "weights", 3.8, 45.0);
+}
+
+#[test]
+fn static_lenet5() {
+    assert_reaches("lenet5.onnx", "static", 3.8, 35.0);
+}
+
+#[test]
+fn weights_of_a_residual_net() {
+    assert_reaches("mnist_resnet_bn.onnx", "weights", 3.5, 40.0);
+}
+
+#[test]
+fn static_residual_net() {
+    assert_reaches("mnist_resnet_bn.onnx", "static", 3.3, 33.0);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
+    let result = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut model = onnx::read(&file("lenet5.onnx")).unwrap();
+            let _ = run("quant8", Some(("mode", "static")), &mut model);
+            encoded(&model)
+        })
+    };
+    assert!(result(1) == result(3));
+}
