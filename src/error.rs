@@ -225,6 +225,16 @@ impl Error {
         self
     }
 
+    /// The same error, seen from further up: of another kind and with another first line. The old first line goes to
+    /// what was found; place, expectation, help and source stay.
+    #[must_use]
+    pub fn reframed(mut self, kind: ErrorKind, what: impl Into<String>) -> Self {
+        let before = std::mem::replace(&mut self.0.what, what.into());
+        self.0.kind = kind;
+        self.0.found = Some(self.0.found.take().map_or_else(|| before.clone(), |found| format!("{before}: {found}")));
+        self
+    }
+
     /// Adds the lower-level error behind this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -306,6 +316,18 @@ mod tests {
             "weight has the wrong size\n  at:       Conv `c1`, tensor `float[2,3] w`\n  expected: 24 bytes\n  found:    20 bytes\n  help:     export the model again"
         );
         assert_eq!(error.kind(), ErrorKind::InvalidModel);
+    }
+
+    #[test]
+    fn keeps_everything_in_another_frame() {
+        let inner =
+            Error::backend("the session failed").at(Site::tensor("x")).found("index 9").help("give ids below 9");
+        let outer = inner.reframed(ErrorKind::CannotValidate, "the model does not run").or_help("skip it");
+        assert_eq!(outer.kind(), ErrorKind::CannotValidate);
+        assert_eq!(
+            outer.to_string(),
+            "the model does not run\n  at:       tensor `x`\n  found:    the session failed: index 9\n  help:     give ids below 9; or skip it"
+        );
     }
 
     #[test]

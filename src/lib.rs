@@ -1,4 +1,42 @@
 //! onnx-shrink makes ONNX models smaller and faster, proves how far the result drifted, and refuses to ship a worse file.
+//!
+//! # The way of the data
+//! ```text
+//! file --onnx::read--> ir::Model --pass::manager--> ir::Model --onnx::encode--> file --shrink--> judged, renamed
+//!       mapped, not copied        each pass checked            streamed              original against result,
+//!                                                                                   through a backend
+//! ```
+//!
+//! # Where things are
+//! | module | what it holds |
+//! |---|---|
+//! | [`shrink`], [`check`], [`inspect`] | what the commands do; start here |
+//! | [`ir`] | the graph: queries, edits, structural check, textual syntax |
+//! | [`onnx`] | files: decoding without copies, streaming encoding, side files |
+//! | [`opset`] | facts about operators and their versions |
+//! | [`pass`] | what a pass is; [`pass::pipeline`] parses `-p`, [`pass::manager`] runs it |
+//! | [`passes`] | the passes, one a file, and the registry of them |
+//! | [`backend`] | runtimes that execute a model: tract and ONNX Runtime |
+//! | [`data`] | calibration and evaluation inputs |
+//! | [`validate`] | drift: metrics, noise floor, gates |
+//! | [`output`] | writing a file so that nobody sees half of it |
+//! | [`error`] | one error type that says what, where, and what to do |
+//!
+//! # Example
+//! ```no_run
+//! use onnx_shrink::pass::NoProgress;
+//! use onnx_shrink::shrink::{ShrinkOptions, shrink};
+//!
+//! let mut options = ShrinkOptions::new("simplify,quant8".parse()?);
+//! options.output = Some("small.onnx".into());
+//! options.gates = vec!["snr=30".parse()?];
+//! let shrunk = shrink("model.onnx".as_ref(), &options, &NoProgress)?;
+//! match shrunk.refusal {
+//!     None => assert!(shrunk.report.written),
+//!     Some(reason) => eprintln!("not written: {reason}"),
+//! }
+//! # Ok::<(), onnx_shrink::Error>(())
+//! ```
 
 pub mod backend;
 pub mod census;

@@ -1,5 +1,5 @@
 //! The command line, through the built binary: what it does, what it says, what it leaves behind.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,6 +201,8 @@ fn typos_are_corrected() {
     fails(&["m.onnx", "-p", "quant8", "-o", "o.onnx", "--backend", "tracr"], &["tract"]);
     fails(&["m.onnx", "-p", "quant8", "-o", "o.onnx", "--max-drift", "snt=3"], &["did you mean `snr`?"]);
     fails(&["m.onnx", "-p", "", "-o", "o.onnx"], &["`none`"]);
+    fails(&["inspct", "m.onnx"], &["did you mean `inspect`?"]);
+    fails(&["chek"], &["did you mean `check`?"]);
     fails(&["passes", "quant9"], &["did you mean `quant8`?"]);
 }
 
@@ -249,9 +251,9 @@ fn says_what_is_wrong_with_the_data() {
 #[test]
 fn a_larger_result_is_refused_unless_forced() {
     // Calibrated arithmetic needs operators around the weight, and their names take more room than int8 saves.
-    let name = "y".repeat(1000);
+    let name = "x".repeat(4000);
     let sandbox = Sandbox::with_model(&format!(
-        "g (float[N,32] x) => (float[N,32] {name}) < float[32,32] w = rand(1) > {{ {name} = MatMul(x, w) }}"
+        "g (float[N,64] {name}) => (float[N,64] y) < float[64,64] w = rand(1) > {{ y = MatMul({name}, w) }}"
     ));
     let args = ["m.onnx", "-p", "quant8=static", "--inputs", "synthetic:2", "-o", "o.onnx"];
     fails_without_trace(&sandbox, &args, 1, &["larger", "--force"]);

@@ -10,7 +10,7 @@ pub(super) fn render(drift: &DriftReport) -> String {
     for (index, output) in drift.outputs.iter().enumerate() {
         let noise = drift.noise.as_ref().and_then(|noise| noise.get(index));
         table.add_row([
-            output.name.clone(),
+            style::shortened(&output.name),
             decibels(output),
             noise.map_or_else(|| "-".to_owned(), decibels),
             output.max_abs.map_or_else(|| "-".to_owned(), |value| format!("{value:.3e}")),

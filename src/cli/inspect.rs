@@ -8,9 +8,6 @@ use onnx_shrink::inspect::{Inspection, inspect};
 use super::args::InspectArgs;
 use super::{style, to_stdout, to_stdout_json};
 
-/// Names longer than this are cut in the middle: their ends tell more than what lies between.
-const NAME_WIDTH: usize = 60;
-
 pub(super) fn run(args: &InspectArgs) -> Result<()> {
     let inspection = inspect(&args.model)?;
     if args.json {
@@ -49,9 +46,9 @@ fn render(model: &Inspection, top: usize) -> String {
     let mut tensors = style::table(&["tensor", "type", "read by", "bytes", "share", "zeros"], 3);
     for row in model.tensors.iter().take(top) {
         tensors.add_row([
-            shortened(&row.name),
+            style::shortened(&row.name),
             row.ty.clone(),
-            shortened(row.reader.as_deref().unwrap_or("nothing")),
+            style::shortened(row.reader.as_deref().unwrap_or("nothing")),
             style::grouped(row.bytes),
             share(row.bytes),
             row.sparsity.map_or_else(|| "-".to_owned(), style::percent),
@@ -62,7 +59,7 @@ fn render(model: &Inspection, top: usize) -> String {
         (operators, top, model.operators.len()),
         (tensors, top, model.tensors.len()),
     ] {
-        if all == 0 {
+        if all == 0 || rows == 0 {
             continue;
         }
         text.push('\n');
@@ -95,28 +92,7 @@ fn facts(model: &Inspection) -> Vec<(&'static str, String)> {
     ];
     facts.extend(model.inputs.iter().map(|input| ("input", input.clone())));
     facts.extend(model.outputs.iter().map(|output| ("output", output.clone())));
-    facts.extend(model.metadata.iter().map(|(key, value)| ("metadata", format!("{key} = {}", shortened(value)))));
     facts
-}
-
-fn shortened(name: &str) -> String {
-    let length = name.chars().count();
-    if length <= NAME_WIDTH {
-        return name.to_owned();
-    }
-    let part = NAME_WIDTH / 2 - 2;
-    name.chars().take(part).chain("...".chars()).chain(name.chars().skip(length - part)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_keep_their_ends() {
-        assert_eq!(shortened("conv1.weight"), "conv1.weight");
-        let long = format!("start{}end", "é".repeat(100));
-        let short = shortened(&long);
-        assert!(short.starts_with("start") && short.ends_with("end") && short.chars().count() <= NAME_WIDTH);
-    }
+        .extend(model.metadata.iter().map(|(key, value)| ("metadata", format!("{key} = {}", style::shortened(value)))));
+    facts
 }

@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use onnx_shrink::error::did_you_mean;
 use onnx_shrink::{Error, ErrorKind, Result};
 
 use args::{Cli, Command, Common};
@@ -32,7 +33,13 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no failure.
-            let _ = error.print();
+            if error.use_stderr()
+                && let Some(mistake) = mistaken_command()
+            {
+                style::error(&mistake);
+            } else {
+                let _ = error.print();
+            }
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
@@ -49,13 +56,27 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        None => shrink::run(&cli.shrink),
+        None => mistaken_command().map_or_else(|| shrink::run(&cli.shrink), Err),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Passes(args)) => passes::run(&args),
         Some(Command::Completions { shell }) => completions(shell),
     }
+}
+
+/// The error for a command with a typo in its name, which would be taken for a model.
+fn mistaken_command() -> Option<Error> {
+    let first = std::env::args_os().nth(1)?.into_string().ok()?;
+    if std::path::Path::new(&first).exists() {
+        return None;
+    }
+    let command = args::command();
+    let meant = did_you_mean(&first, command.get_subcommands().map(clap::Command::get_name))?;
+    (meant != first).then(|| {
+        Error::usage(format!("`{first}` is no command, and there is no model of that name"))
+            .help(format!("did you mean `{meant}`?"))
+    })
 }
 
 fn exit_code(kind: ErrorKind) -> u8 {

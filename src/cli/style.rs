@@ -5,6 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{CellAlignment, Table, presets};
 use onnx_shrink::Error;
 
+/// Names longer than this are cut in the middle: their ends tell more than what lies between.
+const NAME_WIDTH: usize = 60;
+
 /// Whether standard error shows colours: on a terminal, unless the user objects (<https://no-color.org>).
 pub(super) fn colours() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -67,6 +70,16 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
+/// A name that fits into a table.
+pub(super) fn shortened(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= NAME_WIDTH {
+        return name.to_owned();
+    }
+    let part = NAME_WIDTH / 2 - 2;
+    name.chars().take(part).chain("...".chars()).chain(name.chars().skip(length - part)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +89,13 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22_713_344, "22,713,344")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("conv1.weight"), "conv1.weight");
+        let long = format!("start{}end", "é".repeat(100));
+        let short = shortened(&long);
+        assert!(short.starts_with("start") && short.ends_with("end") && short.chars().count() <= NAME_WIDTH);
     }
 }

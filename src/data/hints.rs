@@ -76,3 +76,45 @@ fn table_rows(graph: &Graph, node: NodeId, slot: u32) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::text;
+
+    fn bounds(text: &str) -> Vec<(String, (i64, i64))> {
+        let model = text::parse(text).unwrap_or_else(|e| panic!("{e}"));
+        Hints::from_graph(&model.graph).integer_bounds.into_iter().collect()
+    }
+
+    #[test]
+    fn follows_an_index_to_its_table() {
+        let found = bounds(
+            "g (int32[N] ids, int64[N] types) => (float[N,2] a, float[3,N] b)
+             < float[5,2] words = rand(1), float[3,4] columns = rand(2) > {
+               wide = Cast<to = 7>(ids)
+               flat = Identity(wide)
+               a = Gather(words, flat)
+               b = Gather<axis = -1>(columns, types)
+             }",
+        );
+        assert_eq!(found, [("ids".to_owned(), (0, 4)), ("types".to_owned(), (0, 3))]);
+    }
+
+    #[test]
+    fn takes_the_smallest_of_several_tables() {
+        let found = bounds(
+            "g (int64[N] ids) => (float[N,2] y) < float[5,2] v = rand(1), float[3,2] w = rand(2) > {
+               a = Gather(v, ids)
+               b = Gather(w, ids)
+               y = Add(a, b)
+             }",
+        );
+        assert_eq!(found, [("ids".to_owned(), (0, 2))]);
+    }
+
+    #[test]
+    fn knows_nothing_of_numbers_that_are_computed_with() {
+        assert!(bounds("g (int64[N] x) => (int64[N] y) { y = Add(x, x) }").is_empty());
+    }
+}

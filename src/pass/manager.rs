@@ -107,7 +107,10 @@ impl Runner<'_> {
         let mut cx = Cx::new(self.env, info.name);
         let changed = planned.pass.run(model, &mut cx)?;
         let seconds = start.elapsed().as_secs_f64();
-        check::structure(model).map_err(|e| broken(info.name, "left a damaged model behind", &e))?;
+        check::structure(model).map_err(|e| {
+            let what = format!("pass `{}` left a damaged model behind", info.name);
+            e.reframed(ErrorKind::BrokenPass, what).help(report_it(info.name))
+        })?;
         self.check_signature(info.name, model)?;
         let after = census(model);
         tracing::info!(
@@ -154,13 +157,6 @@ fn old_opset(pass: &str, needed: i64, model: &Model) -> Error {
         .expected(format!("opset {needed} or later"))
         .found(format!("opset {}", model.opset()))
         .help(format!("export the model again with opset {needed}, or convert it with onnx.version_converter"))
-}
-
-fn broken(pass: &str, what: &str, error: &Error) -> Error {
-    Error::new(ErrorKind::BrokenPass, format!("pass `{pass}` {what}"))
-        .at(error.site().clone())
-        .found(error.what())
-        .help(report_it(pass))
 }
 
 fn report_it(pass: &str) -> String {

@@ -40,7 +40,8 @@ pub fn data_for(model: &Model, spec: Option<&str>, seed: u64) -> Result<Box<dyn 
     match spec {
         Some(spec) => open(spec, &options),
         None => open(DEFAULT_SAMPLES, &options).map_err(|e| {
-            cannot("no inputs can be made up to compare the models on", &e).help("give real inputs with --inputs")
+            e.reframed(ErrorKind::CannotValidate, "no inputs can be made up to compare the models on")
+                .help("give real inputs with --inputs")
         }),
     }
 }
@@ -95,10 +96,12 @@ fn whose_fault(error: Error, reference: &dyn Session, samples: &dyn Samples) -> 
 
 fn cannot_run(what: &str, error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Unsupported | ErrorKind::Backend => cannot(&format!("no backend here can run {what}"), &error).help(
-            "install ONNX Runtime (`pip install onnxruntime`, or ORT_DYLIB_PATH naming its library); or give other \
-             inputs with --inputs",
-        ),
+        ErrorKind::Unsupported => error
+            .reframed(ErrorKind::CannotValidate, format!("no backend here can run {what}"))
+            .or_help("install ONNX Runtime (`pip install onnxruntime`), or let ORT_DYLIB_PATH name its library"),
+        ErrorKind::Backend => error
+            .reframed(ErrorKind::CannotValidate, format!("{what} does not run on these inputs"))
+            .or_help("give inputs it was made for with --inputs"),
         _ => error,
     }
 }
@@ -108,16 +111,10 @@ fn does_not_run(error: Error, what: &str) -> Error {
     match error.kind() {
         ErrorKind::Unsupported => cannot_run("the result", error),
         ErrorKind::Backend | ErrorKind::InvalidModel => {
-            Error::new(ErrorKind::WorseFile, format!("the result does not {what}, the original does"))
-                .at(error.site().clone())
-                .found(error.what())
+            error.reframed(ErrorKind::WorseFile, format!("the result does not {what}, the original does"))
         }
         _ => error,
     }
-}
-
-fn cannot(what: &str, error: &Error) -> Error {
-    Error::new(ErrorKind::CannotValidate, what).at(error.site().clone()).found(error.what())
 }
 
 /// The gates of a result: those of the user, and the default for what was done. A bound on `snr` for all outputs takes

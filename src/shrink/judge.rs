@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::ShrinkOptions;
 use super::drift::{Comparing, data_for, gates_for, measure};
 use super::report::{Status, Validation};
-use super::{Original, ShrinkOptions};
 use crate::backend::ModelBytes;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +95,7 @@ fn refused(error: Error) -> Result<Judged> {
 /// [`ErrorKind::BrokenPass`] where passes that trade no accuracy changed the results, [`ErrorKind::Drift`] where others
 /// changed them beyond the gate.
 pub(super) fn verify_step(
-    original: &Original,
+    original: &ModelBytes,
     model: &Model,
     pass: &str,
     effect: Effect,
@@ -103,14 +103,19 @@ pub(super) fn verify_step(
     data: &Data,
     how: &Comparing<'_>,
 ) -> Result<()> {
-    let samples = data.evaluation.as_ref().map_err(|e| Error::new(e.kind(), e.what()).at(e.site().clone()))?;
+    let samples =
+        data.evaluation.as_ref().map_err(|e| Error::new(e.kind(), e.what()).help("give inputs with --inputs"))?;
     // Without a side file: the bytes stay in memory.
     let bytes = onnx::encode(model, &EncodeOptions::default())?.to_bytes();
-    let drift = measure(&original.file, &ModelBytes::new(bytes, None), &**samples, how)?;
-    let Err(error) = drift.judge(&gates_for(Some(effect), &options.gates))?.into_result() else { return Ok(()) };
+    let drift = measure(original, &ModelBytes::new(bytes, None), &**samples, how)?;
+    let verdict = drift.judge(&gates_for(Some(effect), &options.gates))?;
+    let Some(failure) = verdict.failures.into_iter().next() else { return Ok(()) };
+    let place = failure.output.map(|output| format!(" in output `{output}`")).unwrap_or_default();
     let (kind, what) = match effect {
-        Effect::Lossy => (ErrorKind::Drift, error.what().to_owned()),
-        Effect::Exact | Effect::Rounding => (ErrorKind::BrokenPass, "the result is no longer what it was".to_owned()),
+        Effect::Lossy => (ErrorKind::Drift, "the result drifted too far"),
+        Effect::Exact | Effect::Rounding => (ErrorKind::BrokenPass, "the result is no longer what it was"),
     };
-    Err(Error::new(kind, format!("after pass `{pass}`, {what}")).found(error.to_string()))
+    Err(Error::new(kind, format!("after pass `{pass}`, {what}{place}"))
+        .expected(format!("{} (gate {})", failure.expected, failure.gate))
+        .found(failure.found))
 }

@@ -17,7 +17,7 @@ use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
-use crate::pass::pipeline::Pipeline;
+use crate::pass::pipeline::{Pipeline, Plan};
 use crate::pass::{Env, Progress, Scratch};
 use crate::validate::Gate;
 
@@ -110,52 +110,16 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let input = Input::open(path)?;
     let destination = Destination::choose(&input, options.output.as_deref())?;
     let data = Data::open(&input.model, options)?;
+    // Before the work begins: a destination that cannot be written to should not cost an hour of calibration.
     let staging = Staging::open(&destination.path, &destination.side_name)?;
     let how = Comparing { backend: options.backend, seed: options.seed, progress };
 
-    let Input { file, mut model, side_files, .. } = input;
-    let original = Original { bytes: file.bytes().len() as u64, side_bytes: side_files.values().sum(), file };
-    let before = original.report(path, &model);
-    let nothing_asked = plan.is_empty();
-    let run = {
-        let scratch = Scratch::in_folder(staging.folder());
-        let env = Env {
-            seed: options.seed,
-            calibration: data.calibration(),
-            backend: options.backend,
-            scratch: &scratch,
-            progress,
-        };
-        let verify =
-            |model: &Model, pass: &str, effect| verify_step(&original, model, pass, effect, options, &data, &how);
-        let run_options = RunOptions {
-            dump_each: options.dump_each.as_deref(),
-            stop_after: options.stop_after,
-            verify: if options.verify_each { Some(&verify) } else { None },
-        };
-        manager::run(plan, &mut model, &env, &run_options)?
-    };
-    let layout = EncodeOptions {
-        external_from_bytes: options.external_from_bytes,
-        side_file_name: destination.side_name.clone(),
-    };
-    let encoded = encode(&mut model, &run, options, &layout, original.total_bytes())?;
+    let (original, mut model) = Original::of(input);
+    let before = original.report(&model);
+    let run = transform(plan, &mut model, &original, options, &data, staging.folder(), &how)?;
+    let encoded = encode(&mut model, &run, options, &destination.side_name, original.total_bytes())?;
+    let (validation, refusal) = judge(&original, &encoded, &run, options, data, &staging, &how)?;
 
-    let same_content = nothing_asked || !run.changed().is_yes();
-    let too_large = if same_content { None } else { larger(&original, &encoded) };
-    let (validation, refusal) = match too_large {
-        Some(refusal) if !options.force => (Validation::without(Status::Skipped, refusal.what()), Some(refusal)),
-        _ if same_content && is_same(&encoded, original.file.bytes()) => {
-            (Validation::without(Status::Identical, ""), None)
-        }
-        too_large if !options.validate => (Validation::without(Status::Skipped, "not asked for"), too_large),
-        too_large => {
-            staging.write(&encoded)?;
-            let result = ModelBytes::open(staging.model())?;
-            let judged = judge_drift(&original.file, &result, run.effect, &options.gates, data.evaluation, &how)?;
-            (judged.0, too_large.or(judged.1.map(with_advice)))
-        }
-    };
     let written = options.output.is_some() && (refusal.is_none() || options.force);
     if written {
         if !staging.model().exists() {
@@ -163,12 +127,11 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
         }
         staging.commit()?;
     }
-
     let shown = options.output.as_ref().map(|path| path.display().to_string());
     let after = ModelReport::new(shown, (encoded.len(), encoded.side_len()), census(&model), zeros(&model));
     let mut warnings = model.warnings.clone();
     if encoded.side_len() > 0 && written {
-        warnings.push(format!("weights are in the side file `{}`: ship both files", destination.side_name));
+        warnings.push(side_file_notice(&destination.side_name, &original, options));
     }
     let report = Report {
         version: REPORT_VERSION,
@@ -189,20 +152,98 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
 
 /// The file a run started from.
 struct Original {
+    path: PathBuf,
     file: ModelBytes,
-    bytes: u64,
     side_bytes: u64,
 }
 
 impl Original {
-    fn total_bytes(&self) -> u64 {
-        self.bytes + self.side_bytes
+    /// Takes an input apart: the file stays as it is, the model is about to change.
+    fn of(input: Input) -> (Self, Model) {
+        let side_bytes = input.side_bytes();
+        let Input { path, file, model, .. } = input;
+        (Self { path, file, side_bytes }, model)
     }
 
-    fn report(&self, path: &Path, model: &Model) -> ModelReport {
-        let sizes = (self.bytes, self.side_bytes);
-        ModelReport::new(Some(path.display().to_string()), sizes, census(model), zeros(model))
+    fn bytes(&self) -> u64 {
+        self.file.bytes().len() as u64
     }
+
+    fn total_bytes(&self) -> u64 {
+        self.bytes() + self.side_bytes
+    }
+
+    fn report(&self, model: &Model) -> ModelReport {
+        let sizes = (self.bytes(), self.side_bytes);
+        ModelReport::new(Some(self.path.display().to_string()), sizes, census(model), zeros(model))
+    }
+}
+
+/// Runs the passes.
+fn transform(
+    plan: Plan,
+    model: &mut Model,
+    original: &Original,
+    options: &ShrinkOptions,
+    data: &Data,
+    scratch: &Path,
+    how: &Comparing<'_>,
+) -> Result<Run> {
+    let scratch = Scratch::in_folder(scratch);
+    let env = Env {
+        seed: options.seed,
+        calibration: data.calibration(),
+        backend: options.backend,
+        scratch: &scratch,
+        progress: how.progress,
+    };
+    let verify =
+        |model: &Model, pass: &str, effect| verify_step(&original.file, model, pass, effect, options, data, how);
+    let run_options = RunOptions {
+        dump_each: options.dump_each.as_deref(),
+        stop_after: options.stop_after,
+        verify: if options.verify_each { Some(&verify) } else { None },
+    };
+    manager::run(plan, model, &env, &run_options)
+}
+
+/// Decides whether the result may ship, and runs it where that takes running.
+fn judge(
+    original: &Original,
+    encoded: &Encoded,
+    run: &Run,
+    options: &ShrinkOptions,
+    data: Data,
+    staging: &Staging,
+    how: &Comparing<'_>,
+) -> Result<Judged> {
+    let without = |status, reason: &str| Validation::without(status, reason);
+    if !run.changed().is_yes() && is_same(encoded, original.file.bytes()) {
+        return Ok((without(Status::Identical, ""), None));
+    }
+    // A model that no pass touched may grow: a side file was asked for, or weights are aligned in it now.
+    let too_large = if run.changed().is_yes() { larger(original, encoded) } else { None };
+    match too_large {
+        Some(refusal) if !options.force => Ok((without(Status::Skipped, refusal.what()), Some(refusal))),
+        too_large if !options.validate => Ok((without(Status::Skipped, "not asked for"), too_large)),
+        too_large => {
+            staging.write(encoded)?;
+            let result = ModelBytes::open(staging.model())?;
+            let (validation, refusal) =
+                judge_drift(&original.file, &result, run.effect, &options.gates, data.evaluation, how)?;
+            Ok((validation, too_large.or(refusal.map(with_advice))))
+        }
+    }
+}
+
+/// Why there are two files, for whoever did not ask for it.
+fn side_file_notice(name: &str, original: &Original, options: &ShrinkOptions) -> String {
+    let reason = match (options.external_from_bytes, original.side_bytes) {
+        (Some(_), _) => "",
+        (None, 0) => " because no protobuf reader takes a file of more than 2 GiB",
+        (None, _) => ", as the input's are",
+    };
+    format!("weights are in the side file `{name}`{reason}: ship both files")
 }
 
 /// A refusal with what can be done about it here.
@@ -216,19 +257,15 @@ fn with_advice(refusal: Error) -> Error {
 }
 
 /// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.
-fn encode(
-    model: &mut Model,
-    run: &Run,
-    options: &ShrinkOptions,
-    layout: &EncodeOptions,
-    limit_bytes: u64,
-) -> Result<Encoded> {
+fn encode(model: &mut Model, run: &Run, options: &ShrinkOptions, side_name: &str, limit_bytes: u64) -> Result<Encoded> {
+    let layout =
+        EncodeOptions { external_from_bytes: options.external_from_bytes, side_file_name: side_name.to_owned() };
     if !run.changed().is_yes() {
-        return onnx::encode(model, layout);
+        return onnx::encode(model, &layout);
     }
     let before = model.metadata().find(|(key, _)| *key == PIPELINE_KEY).map(|(_, value)| value.to_owned());
     model.set_metadata(PIPELINE_KEY, &options.pipeline.to_string());
-    let encoded = onnx::encode(model, layout)?;
+    let encoded = onnx::encode(model, &layout)?;
     if encoded.len() + encoded.side_len() <= limit_bytes {
         return Ok(encoded);
     }
@@ -238,7 +275,7 @@ fn encode(
             model.retain_metadata(|key| key != PIPELINE_KEY);
         }
     }
-    onnx::encode(model, layout)
+    onnx::encode(model, &layout)
 }
 
 /// Why the result is refused, where it takes more room than the original.
