@@ -16,7 +16,7 @@ pub(super) fn is_pattern(dtype: DType) -> bool {
 }
 
 /// The type of one literal and how many of them make an element: complex numbers are pairs.
-pub(super) fn literal_type(dtype: DType) -> (DType, usize) {
+pub(super) fn literal_type(dtype: DType) -> (DType, u64) {
     match dtype {
         DType::Complex64 => (DType::F32, 2),
         DType::Complex128 => (DType::F64, 2),
