@@ -59,6 +59,11 @@ impl Staging {
         Ok(staging)
     }
 
+    /// The folder for temporary files, on the disk of the destination.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The model file, before it is in place.
     pub fn model(&self) -> &Path {
         &self.model

@@ -11,7 +11,7 @@ use std::path::Path;
 use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, PassInfo, RemarkKind};
+use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, PassInfo, RemarkKind, Scratch};
 use onnx_shrink::passes;
 
 /// Passes and the options they run with.
@@ -25,7 +25,13 @@ const STEPS: &[(&str, &str, &str)] = &[
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {
-    let env = Env { seed: 1, calibration: None, backend: BackendChoice::Auto, progress: &NoProgress };
+    let env = Env {
+        seed: 1,
+        calibration: None,
+        backend: BackendChoice::Auto,
+        scratch: &Scratch::in_memory(),
+        progress: &NoProgress,
+    };
     let given = if key.is_empty() { Vec::new() } else { vec![(Some(key.to_owned()), value.to_owned())] };
     let mut pass = (info.build)(&Opts::new(info, &given).unwrap()).unwrap();
     let mut cx = Cx::new(&env, info.name);

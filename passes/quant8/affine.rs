@@ -3,6 +3,7 @@
 //! Weights are symmetric (`w = q * scale`, q from -127 to 127), one scale a channel. Activations are asymmetric
 //! (`x = (q - zero_point) * scale`, q from 0 to 255), one scale a tensor.
 
+use bytes::Bytes;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -60,7 +61,7 @@ impl Energy {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct QuantizedWeights {
     /// Two's complement bytes in the order of the elements.
-    pub(super) values: Vec<u8>,
+    pub(super) values: Bytes,
     /// One scale a channel, representable in the type of the weights.
     pub(super) scales: Vec<f32>,
     pub(super) energy: Energy,
@@ -91,7 +92,7 @@ pub(super) fn quantize_weights(tensor: &Tensor, layout: Layout, scales: Vec<f32>
         DType::BF16 => quantize_elements(data, layout, &scales, read_bf16),
         _ => quantize_elements(data, layout, &scales, f32::from_le_bytes),
     };
-    QuantizedWeights { values, scales, energy }
+    QuantizedWeights { values: values.into(), scales, energy }
 }
 
 fn read_f64(bytes: [u8; 8]) -> f32 {

@@ -48,13 +48,17 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
     model.edit_graphs(|graph, path| {
         cx.enter(path);
         let candidates = candidates(graph, settings, cx);
-        let quantized: Vec<Option<QuantizedWeights>> = candidates
+        let scratch = cx.env.scratch;
+        let quantized = candidates
             .par_iter()
             .map(|c| {
                 let layout = Layout::along(c.tensor.shape(), &c.role.kept);
-                Some(quantize_weights(&c.tensor, layout, weight_scales(&c.tensor, layout)?))
+                let Some(scales) = weight_scales(&c.tensor, layout) else { return Ok(None) };
+                let mut quantized = quantize_weights(&c.tensor, layout, scales);
+                quantized.values = scratch.park(quantized.values)?;
+                Ok(Some(quantized))
             })
-            .collect();
+            .collect::<Result<Vec<Option<QuantizedWeights>>>>()?;
         for (candidate, quantized) in candidates.into_iter().zip(quantized) {
             let site = graph.site(candidate.reader).with_tensor(graph.value(candidate.value).describe());
             let Some(quantized) = quantized else {

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::backend::BackendChoice;
     use crate::pass::pipeline::Group;
-    use crate::pass::{NoProgress, Pass, PassInfo, Scope};
+    use crate::pass::{NoProgress, Pass, PassInfo, Scope, Scratch};
 
     /// Does what it is told to, so many times.
     #[derive(Debug)]
@@ -224,7 +224,13 @@ mod tests {
     }
 
     fn run_plan(passes: Vec<Planned>, repeats: bool, model: &mut Model, stop_after: Option<usize>) -> Result<Run> {
-        let env = Env { seed: 0, calibration: None, backend: BackendChoice::Auto, progress: &NoProgress };
+        let env = Env {
+            seed: 0,
+            calibration: None,
+            backend: BackendChoice::Auto,
+            scratch: &Scratch::in_memory(),
+            progress: &NoProgress,
+        };
         let options = RunOptions { stop_after, ..RunOptions::default() };
         run(Plan { groups: vec![Group { passes, repeats }] }, model, &env, &options)
     }

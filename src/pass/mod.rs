@@ -6,6 +6,7 @@ mod options;
 pub mod pipeline;
 pub mod report;
 mod rewrite;
+mod scratch;
 mod table;
 mod words;
 
@@ -17,6 +18,7 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use scratch::Scratch;
 pub use table::markdown_table;
 pub use words::{counted, enumerate};
 

@@ -18,7 +18,7 @@ use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::{Pipeline, Plan};
-use crate::pass::{Env, Progress};
+use crate::pass::{Env, Progress, Scratch};
 use crate::validate::Gate;
 
 use destination::Destination;
@@ -116,7 +116,7 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
 
     let (original, mut model) = Original::of(input);
     let before = original.report(&model);
-    let run = transform(plan, &mut model, &original, options, &data, &how)?;
+    let run = transform(plan, &mut model, &original, options, &data, &staging, &how)?;
     let encoded = encode(&mut model, &run, options, &destination.side_name, original.total_bytes())?;
     let (validation, refusal) = judge(&original, &encoded, &run, options, data, &staging, &how)?;
 
@@ -186,10 +186,17 @@ fn transform(
     original: &Original,
     options: &ShrinkOptions,
     data: &Data,
+    staging: &Staging,
     how: &Comparing<'_>,
 ) -> Result<Run> {
-    let env =
-        Env { seed: options.seed, calibration: data.calibration(), backend: options.backend, progress: how.progress };
+    let scratch = Scratch::in_folder(staging.folder());
+    let env = Env {
+        seed: options.seed,
+        calibration: data.calibration(),
+        backend: options.backend,
+        scratch: &scratch,
+        progress: how.progress,
+    };
     let verify =
         |model: &Model, pass: &str, effect| verify_step(&original.file, model, pass, effect, options, data, how);
     let run_options = RunOptions {
