@@ -3,6 +3,7 @@
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod freeze_defaults;
 mod fuse_bn;
 mod prune;
 mod quant8;
@@ -12,11 +13,12 @@ use crate::pass::PassInfo;
 
 /// Every pass, in the order in which lists show them.
 pub const ALL: &[PassInfo] = &[
+    freeze_defaults::INFO,
     dce::INFO,
     eliminate_identity::INFO,
     dedup_initializers::INFO,
-    strip::INFO,
     fuse_bn::INFO,
+    strip::INFO,
     prune::INFO,
     quant8::INFO,
 ];

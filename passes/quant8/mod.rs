@@ -78,10 +78,11 @@ impl Quant8 {
                 format!("operator set {opset} has no quantization of single channels, {FIRST_STATIC_OPSET} has")
             }
             _ => match self.quantize_activations(model, cx) {
-                Ok(changed) => {
+                Ok(Changed::Yes) => {
                     cx.note("static: integer arithmetic, with ranges measured on the calibration data");
-                    return Ok(changed);
+                    return Ok(Changed::Yes);
                 }
+                Ok(Changed::No) => "the main graph has no float operator that integers would serve".to_owned(),
                 Err(error) if matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported) => {
                     format!("the model could not be run on the calibration data: {}", error.what())
                 }

@@ -6,7 +6,8 @@
 //! - the input of each kernel is quantized, and the output of each Conv, behind a Relu that is merged into it;
 //! - operators that only move elements stay in integers where what they write is quantized, with the parameters of what
 //!   they read; MaxPool does behind a kernel, alone it would be slower than in float;
-//! - Add of two quantized values, and global pooling, do where what they write is quantized.
+//! - Add of two quantized values, and global pooling, do where integer operators write what they read, or what they write
+//!   is quantized.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +86,11 @@ impl Builder<'_> {
             && self.graph.constant(value).is_none()
     }
 
+    /// Whether to quantize what only floats read: not what the model returns, which would lose accuracy for nothing.
+    fn is_worth(&self, value: ValueId) -> bool {
+        self.may_quantize(value) && !self.graph.value(value).is_output()
+    }
+
     /// Lets an operator take part where it can; says whether the plan grew.
     fn visit(&mut self, node: NodeId) -> bool {
         if self.plan.integer_nodes.contains(&node) {
@@ -124,16 +130,21 @@ impl Builder<'_> {
     fn visit_add(&mut self, node: NodeId) -> Option<()> {
         let (left, right) = (self.graph.input(node, 0)?, self.graph.input(node, 1)?);
         let tail = tail(self.graph, node)?;
-        if !(self.is_quantized(tail.value) && self.is_quantized(left) && self.is_quantized(right)) {
+        let are_integers = self.is_quantized(left) && self.is_quantized(right);
+        let both_written = self.outputs.contains_key(&left) && self.outputs.contains_key(&right);
+        let is_wanted = self.is_quantized(tail.value) || (both_written && self.is_worth(tail.value));
+        if !(are_integers && is_wanted) {
             return None;
         }
+        self.quantize(tail.value);
         self.outputs.insert(tail.value, tail);
         Some(())
     }
 
     fn visit_pool(&mut self, node: NodeId) -> Option<()> {
         let (input, output) = (self.graph.input(node, 0)?, self.graph.output(node, 0)?);
-        let comes_from_integers = self.is_quantized(input) && self.outputs.contains_key(&input);
+        let comes_from_integers =
+            self.is_quantized(input) && self.outputs.contains_key(&input) && self.is_worth(output);
         let goes_to_integers = self.is_quantized(output) && self.may_quantize(input);
         if !(comes_from_integers || goes_to_integers) {
             return None;

@@ -414,6 +414,21 @@ impl Graph {
         }
     }
 
+    /// Takes an initializer out of the inputs of the graph, so that no caller can replace it.
+    ///
+    /// # Errors
+    /// Fails where the value is no initializer.
+    pub fn freeze_default(&mut self, value: ValueId) -> Result<()> {
+        let held = self.value_mut(value)?;
+        if held.init.is_none() {
+            return Err(broken(format!("input `{}` belongs to the signature", held.name())));
+        }
+        held.is_input = false;
+        held.info = None;
+        self.inputs.retain(|&input| input != value);
+        Ok(())
+    }
+
     /// Makes the value of that name in an enclosing graph readable in this one, which must not define the name itself.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ impl Model {
         self.proto.ir_version()
     }
 
+    /// Sets the version of the file format.
+    pub fn set_ir_version(&mut self, version: i64) {
+        self.proto.ir_version = Some(version);
+    }
+
     /// The tool that wrote the file, and its version.
     pub fn producer(&self) -> (&str, &str) {
         (self.proto.producer_name(), self.proto.producer_version())

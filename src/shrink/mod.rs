@@ -116,7 +116,7 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
 
     let (original, mut model) = Original::of(input);
     let before = original.report(&model);
-    let run = transform(plan, &mut model, &original, options, &data, &staging, &how)?;
+    let run = transform(plan, &mut model, &original, options, &data, staging.folder(), &how)?;
     let encoded = encode(&mut model, &run, options, &destination.side_name, original.total_bytes())?;
     let (validation, refusal) = judge(&original, &encoded, &run, options, data, &staging, &how)?;
 
@@ -186,10 +186,10 @@ fn transform(
     original: &Original,
     options: &ShrinkOptions,
     data: &Data,
-    staging: &Staging,
+    scratch: &Path,
     how: &Comparing<'_>,
 ) -> Result<Run> {
-    let scratch = Scratch::in_folder(staging.folder());
+    let scratch = Scratch::in_folder(scratch);
     let env = Env {
         seed: options.seed,
         calibration: data.calibration(),
