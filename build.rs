@@ -10,6 +10,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(["proto/onnx.proto"], ["proto"])?;
 
     // With `Bytes` a weight is a slice of the buffer the model was read from, not a copy.
-    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    let mut config = prost_build::Config::new();
+    config.bytes(["."]);
+    // Attributes are by far the most numerous messages, and few of them hold any of these: inline, they would make an
+    // attribute take six times the memory.
+    for field in ["t", "g", "sparse_tensor", "tp"] {
+        config.boxed(format!(".onnx.AttributeProto.{field}"));
+    }
+    config.compile_fds(descriptors)?;
     Ok(())
 }

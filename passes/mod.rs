@@ -6,6 +6,7 @@ mod eliminate_identity;
 mod freeze_defaults;
 mod fuse_bn;
 mod prune;
+mod quant8;
 mod strip;
 
 use crate::pass::PassInfo;
@@ -19,6 +20,7 @@ pub const ALL: &[PassInfo] = &[
     strip::INFO,
     fuse_bn::INFO,
     prune::INFO,
+    quant8::INFO,
 ];
 
 /// The pass of that name.

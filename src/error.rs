@@ -217,6 +217,14 @@ impl Error {
         self
     }
 
+    /// Adds another thing the user can do about it, after what is said already.
+    #[must_use]
+    pub fn or_help(mut self, help: impl AsRef<str>) -> Self {
+        let help = help.as_ref();
+        self.0.help = Some(self.0.help.take().map_or_else(|| help.to_owned(), |known| format!("{known}; or {help}")));
+        self
+    }
+
     /// Adds the lower-level error behind this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

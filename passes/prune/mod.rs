@@ -186,7 +186,7 @@ impl Prune {
                         global.as_ref().and_then(|cuts| cuts.get(index)).copied().unwrap_or(Cut { score: 0, ties: 0 })
                     }
                 };
-                let pruned = weight.prune(cut)?;
+                let pruned = weight.prune(cut, cx.env.scratch)?;
                 let gzip = if self.measures_gzip { gzip_bytes(&weight.tensor, &pruned) } else { GzipBytes::default() };
                 progress.advance(1);
                 Ok((pruned, gzip))

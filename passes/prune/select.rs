@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::ir::Tensor;
+use crate::pass::Scratch;
 
 /// Up to so many scores are collected and selected from; more are counted in histograms.
 const COLLECT_MAX: usize = 1 << 16;
@@ -86,8 +87,8 @@ impl Scored {
     /// Zeroes what the cut takes.
     ///
     /// # Errors
-    /// Fails where the tensor is no float tensor.
-    pub(super) fn prune(&self, cut: Cut) -> Result<Pruned> {
+    /// Fails where the tensor is no float tensor, or there is no room for the new one.
+    pub(super) fn prune(&self, cut: Cut, scratch: &Scratch) -> Result<Pruned> {
         let size = (self.tensor.dtype().bits() / 8) as usize;
         let mut data: Option<Vec<u8>> = None;
         let (mut index, mut ties_left) = (0, cut.ties);
@@ -104,7 +105,10 @@ impl Scored {
             }
             index += 1;
         });
-        let tensor = data.map(|data| Tensor::new(self.tensor.dtype(), self.tensor.shape(), data)).transpose()?;
+        let tensor = match data {
+            Some(data) => Some(Tensor::new(self.tensor.dtype(), self.tensor.shape(), scratch.park(data)?)?),
+            None => None,
+        };
         Ok(Pruned { tensor, zeros_before, zeros_after })
     }
 }
@@ -196,7 +200,7 @@ mod tests {
     }
 
     fn after(weight: &Scored, cut: Cut) -> Vec<f32> {
-        let pruned = weight.prune(cut).unwrap();
+        let pruned = weight.prune(cut, &Scratch::in_memory()).unwrap();
         pruned.tensor.unwrap_or_else(|| weight.tensor.clone()).to_f32().unwrap()
     }
 
@@ -212,7 +216,7 @@ mod tests {
     fn none_and_all_of_them() {
         let weight = scored(&[1.0, -2.0, f32::NAN]);
         let weights = std::slice::from_ref(&weight);
-        assert!(weight.prune(Cut::smallest(weights, 0)).unwrap().tensor.is_none());
+        assert!(weight.prune(Cut::smallest(weights, 0), &Scratch::in_memory()).unwrap().tensor.is_none());
         assert_eq!(after(&weight, Cut::smallest(weights, 3)), [0.0; 3]);
         assert_eq!(after(&weight, Cut::smallest(weights, 2))[..2], [0.0; 2]);
     }
@@ -220,7 +224,7 @@ mod tests {
     #[test]
     fn zeros_of_either_sign_count_as_pruned_and_stay_as_they_are() {
         let weight = scored(&[-0.0, 5.0, 0.0, 1.0]);
-        let pruned = weight.prune(Cut::smallest(std::slice::from_ref(&weight), 2)).unwrap();
+        let pruned = weight.prune(Cut::smallest(std::slice::from_ref(&weight), 2), &Scratch::in_memory()).unwrap();
         assert!(pruned.tensor.is_none());
         assert_eq!((pruned.zeros_before, pruned.zeros_after), (2, 2));
     }
@@ -261,11 +265,11 @@ mod tests {
         let prune = |seed, name: &str| {
             let weight = Scored { tensor: tensor.clone(), score: Score::random(seed, name) };
             let cut = Cut::smallest(std::slice::from_ref(&weight), 300);
-            let pruned = weight.prune(cut).unwrap();
+            let pruned = weight.prune(cut, &Scratch::in_memory()).unwrap();
             assert_eq!(pruned.zeros_after, 300);
             let again = Scored { tensor: pruned.tensor.clone().unwrap(), score: weight.score };
             let cut = Cut::smallest(std::slice::from_ref(&again), 300);
-            assert!(again.prune(cut).unwrap().tensor.is_none());
+            assert!(again.prune(cut, &Scratch::in_memory()).unwrap().tensor.is_none());
             pruned.tensor.unwrap()
         };
         assert!(prune(1, "a").same_as(&prune(1, "a")));

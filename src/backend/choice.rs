@@ -75,8 +75,8 @@ fn load_auto(model: &ModelBytes, options: &LoadOptions) -> Result<Box<dyn Sessio
             first,
             model: model.clone(),
             options: options.clone(),
-            chosen: OnceLock::new(),
-            choosing: Mutex::new(()),
+            second: OnceLock::new(),
+            loading: Mutex::new(()),
         })),
         Err(refusal) => second_choice(model, options, refusal),
     }
@@ -94,66 +94,52 @@ fn second_choice(model: &ModelBytes, options: &LoadOptions, refusal: Error) -> R
     }
 }
 
-/// tract, with ONNX Runtime in reserve: shapes are known only with the first inputs, and with them what tract can run.
+/// tract, with ONNX Runtime in reserve: what tract can run may depend on the shapes and values of the inputs.
+///
+/// Each run decides for itself, so that a result depends on its inputs and not on what ran before.
 #[derive(Debug)]
 struct AutoSession {
     first: Box<dyn Session>,
     model: ModelBytes,
     options: LoadOptions,
-    chosen: OnceLock<Choice>,
-    // Held over the first run, so that all samples go to one backend whatever the number of threads.
-    choosing: Mutex<()>,
-}
-
-#[derive(Debug)]
-enum Choice {
-    First,
-    Second(Box<dyn Session>),
+    second: OnceLock<Box<dyn Session>>,
+    // Held while the second session is loaded, so that it is loaded once.
+    loading: Mutex<()>,
 }
 
 impl Session for AutoSession {
     fn backend(&self) -> &'static str {
-        match self.chosen.get() {
-            Some(Choice::Second(second)) => second.backend(),
-            Some(Choice::First) | None => self.first.backend(),
-        }
+        self.second.get().unwrap_or(&self.first).backend()
     }
 
     fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
-        if let Some(choice) = self.chosen.get() {
-            return self.run_with(choice, inputs);
-        }
-        let _first_run = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(choice) = self.chosen.get() {
-            return self.run_with(choice, inputs);
-        }
         match self.first.run(inputs) {
-            Ok(outputs) => {
-                self.chosen.get_or_init(|| Choice::First);
-                Ok(outputs)
-            }
-            Err(refusal) if refusal.kind() == ErrorKind::Unsupported => {
-                let second = second_choice(&self.model, &self.options, refusal)?;
-                self.run_with(self.chosen.get_or_init(|| Choice::Second(second)), inputs)
-            }
-            Err(error) => Err(error),
+            Err(refusal) if refusal.kind() == ErrorKind::Unsupported => self.second(refusal)?.run(inputs),
+            result => result,
         }
     }
 }
 
 impl AutoSession {
-    fn run_with(&self, choice: &Choice, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
-        match choice {
-            Choice::First => self.first.run(inputs),
-            Choice::Second(second) => second.run(inputs),
-        }
+    fn second(&self, refusal: Error) -> Result<&dyn Session> {
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match self.second.get() {
+            Some(session) => session,
+            None => {
+                let session = second_choice(&self.model, &self.options, refusal)?;
+                self.second.get_or_init(|| session)
+            }
+        };
+        Ok(session.as_ref())
     }
 }
 
 fn no_backend(tract: &Error, onnxruntime: &Error) -> Error {
-    let reason = |error: &Error| match error.site().is_empty() {
-        true => error.what().to_owned(),
-        false => format!("{} ({})", error.what(), error.site()),
+    // One line for each backend; the help below replaces theirs.
+    let reason = |error: &Error| {
+        let text = error.to_string();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("help:"));
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
     };
     Error::new(ErrorKind::CannotValidate, "no backend here can run this model")
         .at(tract.site().clone())

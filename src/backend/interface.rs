@@ -39,6 +39,7 @@ impl Interface {
     }
 
     /// Names of the graph outputs, in order.
+    #[cfg(feature = "tract")]
     pub(super) fn outputs(&self) -> &[String] {
         &self.outputs
     }

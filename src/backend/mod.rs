@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::ir::Tensor;
 
 mod choice;
+#[cfg(any(feature = "tract", feature = "onnxruntime"))]
 mod interface;
 mod model_bytes;
 #[cfg(feature = "onnxruntime")]
@@ -51,13 +52,13 @@ pub trait Backend: Debug + Send + Sync {
 
 /// A loaded model. Runs may go on in several threads at once.
 pub trait Session: Debug + Send + Sync {
-    /// The name of the backend that executes the model.
+    /// The name of the backend that executes the model; of the last resort, where there was need of one.
     fn backend(&self) -> &'static str;
 
     /// Executes the model: inputs by name in any order; graph outputs in graph order, then taps.
     ///
     /// # Errors
     /// `InvalidData` where inputs are missing, unknown or of the wrong type, `Unsupported` where the backend turns out
-    /// not to be able to run the model on inputs of these shapes, `Backend` where the execution itself fails.
+    /// not to be able to run the model on these inputs, `Backend` where the authority, ONNX Runtime, fails to.
     fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors>;
 }

@@ -1,5 +1,6 @@
 //! A model as it ships: its bytes and where its side files are.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -8,11 +9,22 @@ use crate::error::Result;
 use crate::onnx::mmap;
 
 /// The bytes of a model as it ships, and the folder its external data lies in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ModelBytes {
     bytes: Bytes,
     folder: Option<PathBuf>,
     path: Option<PathBuf>,
+}
+
+impl fmt::Debug for ModelBytes {
+    /// Without the contents, which may be gigabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelBytes")
+            .field("bytes", &self.bytes.len())
+            .field("folder", &self.folder)
+            .field("path", &self.path)
+            .finish()
+    }
 }
 
 impl ModelBytes {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::fit::{Fitted, fit};
-use super::{Samples, check_index, convert, map, npy, npz, plural};
+use super::fit::{Fitted, count_samples, fit};
+use super::{Samples, check_index, convert, npy, npz, plural};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
 use crate::ir::{Signature, Tensor};
+use crate::onnx::mmap;
 use crate::onnx::proto::TensorProto;
 
 /// The name of the array that holds the right classes.
@@ -100,6 +101,10 @@ fn read_archive(path: &Path, signature: &Signature) -> Result<BTreeMap<String, T
         }
         return Err(extra_array(extra, signature));
     }
+    // All shapes first: a few compressed bytes can unfold to a large array that does not even fit.
+    for input in signature.inputs.iter().filter(|input| names.contains(&input.name)) {
+        count_samples(input, &archive.describe(&input.name)?)?;
+    }
     names.into_iter().map(|name| archive.read(&name).map(|array| (name, array))).collect()
 }
 
@@ -110,7 +115,7 @@ fn read_single(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Te
             .found(path.display().to_string())
             .help("save one array per input: numpy.savez(\"inputs.npz\", name=array, ...)"));
     };
-    let array = npy::parse(&input.name, &map::read_shared(path)?)?;
+    let array = npy::parse(&input.name, &mmap::map(path)?)?;
     Ok(BTreeMap::from([(input.name.clone(), array)]))
 }
 
@@ -124,7 +129,7 @@ fn read_messages(path: &Path, signature: &Signature) -> Result<BTreeMap<String, 
                 .expected(format!("file `{}` for `{input}`", file.display()))
                 .found("no such file"));
         }
-        let message = TensorProto::decode(map::read_shared(&file)?).map_err(|e| {
+        let message = TensorProto::decode(mmap::map(&file)?).map_err(|e| {
             Error::invalid_data(format!("`{}` holds no ONNX tensor", file.display()))
                 .found(e.to_string())
                 .with_source(e)

@@ -31,32 +31,40 @@ impl Fitted {
     }
 }
 
+/// Checks the shape of an array against the input of the same name, and returns the number of samples in front; `None`
+/// where the array serves as it is for every sample.
+///
+/// # Errors
+/// Fails where rank or extents do not go together, or the array is empty.
+pub(super) fn count_samples(input: &TypedName, found: &ValueType) -> Result<Option<usize>> {
+    if let ValueType::Other(words) = &input.ty {
+        return Err(Error::unsupported(format!("input `{}` cannot be given as an array", input.name))
+            .expected("a tensor")
+            .found(words.clone()));
+    }
+    // Where nothing is promised, nothing can be checked.
+    let (Some(shape), Some(extents)) = (input.ty.shape(), found.shape().and_then(Shape::as_fixed)) else {
+        return Ok(None);
+    };
+    let (samples, sample) = split_sample_axis(input, shape, &extents, found)?;
+    // A cache may be empty at the start; a batch or the set of samples may not.
+    let empty_batch = sample.first() == Some(&0) && shape.0.first() != Some(&Dim::Fixed(0));
+    if samples == Some(0) || empty_batch {
+        return Err(Error::invalid_data(format!("array `{}` is empty", input.name)).found(found.to_string()));
+    }
+    Ok(samples)
+}
+
 /// Fits the array to the input of the same name.
 ///
 /// # Errors
-/// Fails where rank, extents or element type do not go together, or the array is empty.
+/// Fails where [`count_samples`] does, and where the element types do not go together.
 pub(super) fn fit(input: &TypedName, array: &Tensor) -> Result<Fitted> {
-    let tensor = match &input.ty {
-        ValueType::Tensor(tensor) => tensor,
-        // Nothing is promised, so nothing can be checked.
-        ValueType::Unknown => return Ok(Fitted { array: array.clone(), samples: None, remark: None }),
-        ValueType::Other(words) => {
-            return Err(Error::unsupported(format!("input `{}` cannot be given as an array", input.name))
-                .expected("a tensor")
-                .found(words.clone()));
-        }
+    let samples = count_samples(input, &type_of(array))?;
+    let Some(dtype) = input.ty.dtype() else {
+        return Ok(Fitted { array: array.clone(), samples, remark: None });
     };
-    let samples = match &tensor.shape {
-        None => None,
-        Some(shape) => sample_axis(input, shape, array)?,
-    };
-    // A cache may be empty at the start, a batch or the set of samples may not.
-    let takes_nothing = tensor.shape.as_ref().and_then(|shape| shape.0.first()) == Some(&Dim::Fixed(0));
-    let leading = array.shape().iter().take(if samples.is_some() { 2 } else { 1 });
-    if samples == Some(0) || (!takes_nothing && leading.into_iter().any(|&extent| extent == 0)) {
-        return Err(Error::invalid_data(format!("array `{}` is empty", input.name)).found(array.type_text()));
-    }
-    let (array, remark) = convert(array, tensor.dtype).ok_or_else(|| {
+    let (array, remark) = convert(array, dtype).ok_or_else(|| {
         Error::invalid_data(format!("array `{}` has the wrong element type", input.name))
             .expected(input.ty.to_string())
             .found(format!("{}, which does not convert without loss", array.type_text()))
@@ -65,14 +73,22 @@ pub(super) fn fit(input: &TypedName, array: &Tensor) -> Result<Fitted> {
     Ok(Fitted { array, samples, remark })
 }
 
-/// The number of samples in front of an array, having checked the extents of one sample.
-fn sample_axis(input: &TypedName, shape: &Shape, array: &Tensor) -> Result<Option<usize>> {
-    let extents = array.shape();
+fn type_of(array: &Tensor) -> ValueType {
+    ValueType::tensor(array.dtype(), Some(Shape::fixed(array.shape().iter().copied())))
+}
+
+/// The number of samples in front, and the extents of one sample.
+fn split_sample_axis<'a>(
+    input: &TypedName,
+    shape: &Shape,
+    extents: &'a [u64],
+    found: &ValueType,
+) -> Result<(Option<usize>, &'a [u64])> {
     let (samples, sample) = match extents.split_first() {
         _ if extents.len() == shape.rank() => (None, extents),
         Some((&count, sample)) if sample.len() == shape.rank() => (Some(count as usize), sample),
         _ => {
-            return Err(wrong_shape(input, array).help(format!(
+            return Err(wrong_shape(input, found).help(format!(
                 "give an array of rank {}, or of rank {} with samples in front",
                 shape.rank(),
                 shape.rank() + 1
@@ -81,9 +97,9 @@ fn sample_axis(input: &TypedName, shape: &Shape, array: &Tensor) -> Result<Optio
     };
     let fits = |(dim, extent): (&Dim, &u64)| dim.fixed().is_none_or(|fixed| fixed == *extent);
     if shape.0.iter().zip(sample).all(fits) {
-        return Ok(samples);
+        return Ok((samples, sample));
     }
-    let error = wrong_shape(input, array);
+    let error = wrong_shape(input, found);
     // Rows of a batch where the model takes one: the most common mistake has a one-line answer.
     let rows_fit = samples.is_none() && shape.0.iter().zip(sample).skip(1).all(fits);
     match shape.0.first().and_then(Dim::fixed) {
@@ -92,10 +108,10 @@ fn sample_axis(input: &TypedName, shape: &Shape, array: &Tensor) -> Result<Optio
     }
 }
 
-fn wrong_shape(input: &TypedName, array: &Tensor) -> Error {
+fn wrong_shape(input: &TypedName, found: &ValueType) -> Error {
     Error::invalid_data(format!("array `{}` does not fit the input", input.name))
         .expected(input.ty.to_string())
-        .found(array.type_text())
+        .found(found.to_string())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod convert;
 mod dims;
 mod fit;
 mod folder;
-mod map;
+mod hints;
 mod npy;
 mod npz;
 mod synthetic;

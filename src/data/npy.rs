@@ -6,21 +6,37 @@
 use bytes::Bytes;
 use npyz::{DType as NpyType, Endianness, NpyHeader, Order, TypeChar, TypeStr};
 
-use crate::error::{Error, Result};
-use crate::ir::{DType, Tensor};
+use crate::error::{Error, Result, Site};
+use crate::ir::{DType, Shape, Tensor, ValueType};
 
 /// NumPy's own reader refuses longer headers, because evaluating them costs more than they are worth.
 const MAX_HEADER_BYTES: usize = 10_000;
 
+/// No header ends past this many bytes of a file: magic, version, length and the text.
+pub(super) const MAX_PREFIX_BYTES: u64 = 12 + MAX_HEADER_BYTES as u64;
+
 /// Brackets in a header nest no deeper than this outside of structured types, which are refused anyway.
 const MAX_HEADER_NESTING: usize = 8;
+
+/// Type and shape of the array `name`, from the first [`MAX_PREFIX_BYTES`] of an `.npy` file.
+///
+/// # Errors
+/// Fails where the bytes start no `.npy` file of an element type that ONNX knows.
+pub(super) fn describe(name: &str, prefix: &[u8]) -> Result<ValueType> {
+    let (header, _) = parse_header(prefix).map_err(|e| e.or_at(|| Site::tensor(name)))?;
+    let dtype = match element_type(&header.dtype()).ok_or_else(|| unsupported_type(name, &header))?.kind {
+        Kind::Plain(dtype) => dtype,
+        Kind::Bytes | Kind::Unicode => DType::String,
+    };
+    Ok(ValueType::tensor(dtype, Some(Shape::fixed(header.shape().iter().copied()))))
+}
 
 /// Reads the array `name` from the bytes of an `.npy` file.
 ///
 /// # Errors
 /// Fails where the bytes are no whole `.npy` file of an element type that ONNX knows.
 pub(super) fn parse(name: &str, file: &Bytes) -> Result<Tensor> {
-    let (header, data_start) = parse_header(file).map_err(|e| e.or_at(|| crate::Site::tensor(name)))?;
+    let (header, data_start) = parse_header(file).map_err(|e| e.or_at(|| Site::tensor(name)))?;
     let element = element_type(&header.dtype()).ok_or_else(|| unsupported_type(name, &header))?;
     let shape = header.shape().to_vec();
     let expected_bytes = shape
@@ -39,7 +55,7 @@ pub(super) fn parse(name: &str, file: &Bytes) -> Result<Tensor> {
         Kind::Bytes => Tensor::from_strings(shape, byte_strings(&data, element.bytes)),
         Kind::Unicode => Tensor::from_strings(shape, unicode_strings(name, &data, &element)?),
     };
-    tensor.map_err(|e| e.or_at(|| crate::Site::tensor(name)))
+    tensor.map_err(|e| e.or_at(|| Site::tensor(name)))
 }
 
 /// The header of an `.npy` file and where its data starts.

@@ -9,9 +9,10 @@ use npyz::npz::{NpzArchive, file_name_from_array_name};
 use npyz::zip::CompressionMethod;
 use npyz::zip::read::ZipFile;
 
-use super::{map, npy};
+use super::npy;
 use crate::error::{Error, Result};
-use crate::ir::Tensor;
+use crate::ir::{Tensor, ValueType};
+use crate::onnx::mmap;
 
 /// Deflate cannot do better than this, so that a larger claim is known to be false before memory is spent on it.
 const MAX_DEFLATE_RATIO: u64 = 1032;
@@ -25,7 +26,7 @@ pub(super) struct Archive {
 impl Archive {
     /// Opens an archive and reads its directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = map::read_shared(path)?;
+        let file = mmap::map(path)?;
         let archive = NpzArchive::new(Cursor::new(file.clone())).map_err(|e| {
             Error::invalid_data(format!("`{}` is no readable .npz archive", path.display()))
                 .expected("a zip file as numpy.savez writes it")
@@ -38,6 +39,16 @@ impl Archive {
     /// The names of the arrays, sorted.
     pub(super) fn names(&self) -> BTreeSet<String> {
         self.archive.array_names().map(str::to_owned).collect()
+    }
+
+    /// Type and shape of an array, without reading its elements.
+    pub(super) fn describe(&mut self, name: &str) -> Result<ValueType> {
+        let entry = self.archive.zip_archive().by_name(&file_name_from_array_name(name));
+        let entry = entry.map_err(|e| corrupt(name, &e.to_string()).with_source(e))?;
+        let mut prefix = Vec::new();
+        let read = entry.take(npy::MAX_PREFIX_BYTES).read_to_end(&mut prefix);
+        read.map_err(|e| corrupt(name, &e.to_string()).with_source(e))?;
+        npy::describe(name, &prefix)
     }
 
     /// Reads an array. One that is stored without compression shares the memory map.

@@ -264,6 +264,22 @@ fn damaged_archives_are_errors() {
 }
 
 #[test]
+fn a_large_array_that_does_not_fit_is_refused_by_its_header() {
+    let folder = Folder::new();
+    folder.archive("a.npz", CompressionMethod::Deflated, |archive| {
+        archive.array("x", &[1, 9000], &[0.0_f32; 9000]);
+    });
+    // Damage in the elements goes unnoticed, since they are never read.
+    let mut bytes = fs::read(folder.path("a.npz")).unwrap();
+    let checksum = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap() + 16;
+    bytes[checksum] ^= 0xff;
+    fs::write(folder.path("a.npz"), bytes).unwrap();
+    let error = |shape: &str| folder.open("a.npz", &signature(&[("x", DType::F32, shape)])).unwrap_err().to_string();
+    assert!(error("N,3").contains("float[1,9000]"));
+    assert!(error("N,9000").contains("corrupt"));
+}
+
+#[test]
 fn a_folder_of_archives_is_read_in_order() {
     let folder = Folder::new();
     let signature = signature(&[("x", DType::F32, "1")]);

@@ -217,7 +217,7 @@ fn decode_attribute(
     depth: usize,
 ) -> Result<()> {
     let name = proto.name().to_owned();
-    let graphs = proto.g.take().into_iter().chain(mem::take(&mut proto.graphs));
+    let graphs = proto.g.take().map(|boxed| *boxed).into_iter().chain(mem::take(&mut proto.graphs));
     for graph in graphs {
         let graph = decode_graph(graph, files, pool, depth + 1)?;
         node.subgraphs.push(Subgraph { attribute: name.clone(), graph });
@@ -225,6 +225,7 @@ fn decode_attribute(
     let tensors = proto
         .t
         .take()
+        .map(|boxed| *boxed)
         .into_iter()
         .chain(mem::take(&mut proto.tensors))
         .map(|tensor| decode_tensor(tensor, files))

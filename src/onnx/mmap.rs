@@ -20,7 +20,6 @@ pub(crate) fn map(path: &Path) -> Result<Bytes> {
 ///
 /// # Errors
 /// As [`map`].
-#[allow(unsafe_code, reason = "a memory map cannot be made without; see the comment in the function")]
 pub(crate) fn map_file(file: &File, path: &Path) -> Result<Bytes> {
     let metadata = file.metadata().map_err(|e| Error::io("read", path, e))?;
     if metadata.is_dir() {
@@ -36,10 +35,20 @@ pub(crate) fn map_file(file: &File, path: &Path) -> Result<Bytes> {
         std::io::Read::read_to_end(&mut &*file, &mut contents).map_err(|e| Error::io("read", path, e))?;
         return Ok(contents.into());
     }
+    map_range(file, 0, metadata.len() as usize, path)
+}
+
+/// Maps a part of an open file, which must be that long; `path` is for errors.
+///
+/// # Errors
+/// Fails where the operating system refuses.
+#[allow(unsafe_code, reason = "a memory map cannot be made without; see the comment in the function")]
+pub(crate) fn map_range(file: &File, offset: u64, len: usize, path: &Path) -> Result<Bytes> {
     // SAFETY: the map is read-only. Another process that changes or truncates the file while it is mapped can change
     // what is read or end this process with a signal; that is the price of not copying weights, and the same as in any
     // tool that maps its input. This crate itself replaces files by renaming, so it never writes into a mapped one.
-    let map = unsafe { memmap2::Mmap::map(file) }.map_err(|e| Error::io("map", path, e))?;
+    let map = unsafe { memmap2::MmapOptions::new().offset(offset).len(len).map(file) }
+        .map_err(|e| Error::io("map", path, e))?;
     Ok(Bytes::from_owner(map))
 }
 

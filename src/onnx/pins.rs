@@ -40,7 +40,7 @@ fn in_graph(graph: &GraphProto, names: &mut Vec<String>) {
     for node in &graph.node {
         names.extend(node.input.iter().cloned());
         for attribute in &node.attribute {
-            attribute.g.iter().chain(&attribute.graphs).for_each(|inner| in_graph(inner, names));
+            attribute.g.as_deref().into_iter().chain(&attribute.graphs).for_each(|inner| in_graph(inner, names));
         }
     }
     names.extend(graph.output.iter().map(|output| output.name().to_owned()));

@@ -1,5 +1,6 @@
 //! What a pass is given besides the model: data, a backend, a seed; and where its remarks go.
 
+use super::Scratch;
 use crate::backend::BackendChoice;
 use crate::data::Samples;
 use crate::error::Site;
@@ -33,6 +34,8 @@ pub struct Env<'a> {
     pub calibration: Option<&'a dyn Samples>,
     /// The backend that runs models.
     pub backend: BackendChoice,
+    /// Where new weights are kept.
+    pub scratch: &'a Scratch,
     /// Who wants to know how far the work has come.
     pub progress: &'a dyn Progress,
 }
@@ -110,6 +113,11 @@ impl<'a> Cx<'a> {
     /// Something the user should know about the whole result.
     pub fn note(&mut self, text: impl Into<String>) {
         self.push(RemarkKind::Note, Site::default(), text.into(), &[]);
+    }
+
+    /// Takes over what was said in a context of the same pass that was made for a draft.
+    pub fn append(&mut self, draft: Self) {
+        self.remarks.extend(draft.remarks);
     }
 
     /// What was said, in order.

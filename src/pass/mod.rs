@@ -1,8 +1,13 @@
 //! Passes: what they are, how they are described, and how a pipeline of them runs.
 
 mod cx;
+pub mod manager;
 mod options;
+pub mod pipeline;
+pub mod report;
 mod rewrite;
+mod scratch;
+mod table;
 mod words;
 
 use std::fmt;
@@ -13,6 +18,8 @@ use crate::ir::Model;
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
+pub use scratch::Scratch;
+pub use table::markdown_table;
 pub use words::{counted, enumerate};
 
 /// What a pass may do to the results of a model.

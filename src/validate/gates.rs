@@ -60,6 +60,20 @@ impl Metric {
         }
     }
 
+    /// What the metric bounds, in a line for help.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Snr => "signal-to-noise ratio, at least so many decibels",
+            Self::Top1 => "share of rows whose largest score stays in place, at least",
+            Self::Top5 => "share of rows whose largest score stays among the five largest, at least",
+            Self::MaxAbs => "largest difference, at most",
+            Self::RelL2 => "length of the difference over that of the output, at most",
+            Self::Cosine => "cosine between the outputs, at least",
+            Self::Equal => "share of elements with equal bits, at least",
+            Self::AccuracyDrop => "what accuracy falls by, at most; needs labels",
+        }
+    }
+
     /// Whether the bound is the least value allowed, not the greatest.
     pub(super) fn is_minimum(self) -> bool {
         !matches!(self, Self::MaxAbs | Self::RelL2 | Self::AccuracyDrop)

@@ -89,21 +89,28 @@ pub fn compare(
     if total == 0 {
         return Err(Error::invalid_data("there are no samples to compare on"));
     }
-    let done = AtomicUsize::new(0);
-    let results: Vec<SampleResult> = (0..total)
+    let (done, first_failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+    let results: Vec<Option<Result<SampleResult>>> = (0..total)
         .into_par_iter()
         .map(|index| {
-            let result = compare_sample(reference, candidate, samples, index, options)?;
-            if let Some(progress) = options.progress {
+            // Samples before a failed one still run, so that the first failure is the same at any number of threads.
+            if index > first_failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            let result = compare_sample(reference, candidate, samples, index, options);
+            if result.is_err() {
+                first_failed.fetch_min(index, Ordering::Relaxed);
+            } else if let Some(progress) = options.progress {
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
-            Ok(result)
+            Some(result)
         })
-        .collect::<Result<_>>()?;
+        .collect();
 
     let (mut drift, mut noise, mut hits) = (Totals::default(), Totals::default(), None);
     let mut has_noise = options.noise;
-    for result in results {
+    for result in results.into_iter().flatten() {
+        let result = result?;
         drift.add(result.drift)?;
         match result.noise {
             Some(sample) => noise.add(sample)?,

@@ -89,3 +89,43 @@ fn reports_progress_once_for_each_sample() {
     calls.sort_unstable();
     assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
 }
+
+/// Fails on every sample, with the sample's first value in the message.
+#[derive(Debug)]
+struct Failing;
+
+impl Session for Failing {
+    fn backend(&self) -> &'static str {
+        "failing"
+    }
+
+    fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
+        Err(Error::backend(format!("no {:?}", inputs[0].1.to_f32().unwrap()[0])))
+    }
+}
+
+#[test]
+fn the_first_failure_is_reported_at_any_number_of_threads() {
+    let samples = samples("synthetic:40");
+    let first = Failing.run(&samples.get(0).unwrap()).unwrap_err().to_string();
+    for _ in 0..20 {
+        let error = compare(&ORIGINAL, &Failing, &*samples, &CompareOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), first);
+    }
+}
+
+/// Programs read this form; changing it breaks them.
+#[test]
+fn the_json_form_is_stable() {
+    let row = |values: [f32; 2]| Tensor::from_f32(vec![1, 2], &values).unwrap();
+    let report = DriftReport {
+        backend_reference: "a".into(),
+        backend_candidate: "b".into(),
+        samples: 1,
+        outputs: vec![Comparison::of(&row([3.0, 4.0]), &row([3.0, 4.0])).finish("y".into())],
+        noise: None,
+        accuracy: Some(Accuracy { before: 1.0, after: 0.5, samples: 2, interval95: (0.25, 0.75) }),
+    };
+    let expected = r#"{"backend_reference":"a","backend_candidate":"b","samples":1,"outputs":[{"name":"y","dtype":"float","elements":2,"exact":true,"mismatch":null,"new_non_finite":0,"changed_non_finite":0,"equal":1.0,"max_abs":0.0,"rel_l2":0.0,"snr_db":null,"cosine":1.0,"top1":1.0,"top5":null}],"noise":null,"accuracy":{"before":1.0,"after":0.5,"samples":2,"interval95":[0.25,0.75]}}"#;
+    assert_eq!(serde_json::to_string(&report).unwrap(), expected);
+}

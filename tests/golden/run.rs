@@ -1,12 +1,15 @@
 //! Runs the pipeline of a golden and checks what every pass promises.
 
+use onnx_shrink::Result;
 use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
+use onnx_shrink::ir::Model;
 use onnx_shrink::ir::text::{self, PrintOptions};
-use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, Remark, RemarkKind};
-use onnx_shrink::{Error, Result, passes};
+use onnx_shrink::pass::manager::{self, Run, RunOptions};
+use onnx_shrink::pass::pipeline::Pipeline;
+use onnx_shrink::pass::report::RemarkReport;
+use onnx_shrink::pass::{Effect, Env, NoProgress, RemarkKind, Scratch};
 
 use super::execute;
 use super::file::{Golden, Sections};
@@ -32,7 +35,7 @@ pub(crate) fn run(golden: &Golden) -> Outcome {
     };
     let result = run_pipeline(golden, &model);
     match (&golden.error, result) {
-        (None, Ok(run)) => examine(golden, &model, run, &mut outcome),
+        (None, Ok(done)) => examine(golden, &model, &done, &mut outcome),
         (None, Err(error)) => outcome.complaints.push(format!("the run fails: {error}")),
         (Some(_), Ok(_)) => outcome.complaints.push("the run succeeds, but an error is expected".to_owned()),
         (Some(part), Err(error)) => {
@@ -52,89 +55,67 @@ fn parse(golden: &Golden) -> Result<Model> {
     Ok(model)
 }
 
-/// What the passes of a pipeline did.
-struct Run {
+/// A model after a run, and what the run says of it.
+struct Done {
     model: Model,
-    remarks: Vec<Remark>,
-    changed: Changed,
-    effect: Effect,
+    run: Run,
 }
 
-fn run_pipeline(golden: &Golden, model: &Model) -> Result<Run> {
+fn run_pipeline(golden: &Golden, model: &Model) -> Result<Done> {
     let calibration = golden.calibration.as_ref().map(|spec| samples(spec, model)).transpose()?;
-    let env = Env { seed: 0, calibration: calibration.as_deref(), backend: BackendChoice::Auto, progress: &NoProgress };
-    let mut run = Run { model: model.clone(), remarks: Vec::new(), changed: Changed::No, effect: Effect::Exact };
-    for step in golden.pipeline.split(',') {
-        let (info, opts) = parse_step(step)?;
-        let mut pass = (info.build)(&opts)?;
-        let mut cx = Cx::new(&env, info.name);
-        run.changed |= pass.run(&mut run.model, &mut cx)?;
-        run.remarks.extend(cx.into_remarks());
-        run.effect = run.effect.max(info.effect);
-    }
-    Ok(run)
-}
-
-fn parse_step(step: &str) -> Result<(&'static PassInfo, Opts)> {
-    let (name, args) = step.split_once('=').map_or((step, None), |(name, args)| (name, Some(args)));
-    let info = passes::find(name).ok_or_else(|| Error::usage(format!("no pass `{name}`")))?;
-    let args: Vec<(Option<String>, String)> = args
-        .into_iter()
-        .flat_map(|args| args.split(':'))
-        .map(|arg| match arg.split_once('=') {
-            Some((key, value)) => (Some(key.to_owned()), value.to_owned()),
-            None => (None, arg.to_owned()),
-        })
-        .collect();
-    Ok((info, Opts::new(info, &args)?))
+    let env = Env {
+        seed: 0,
+        calibration: calibration.as_deref(),
+        backend: BackendChoice::Auto,
+        scratch: &Scratch::in_memory(),
+        progress: &NoProgress,
+    };
+    let mut model = model.clone();
+    let plan = golden.pipeline.parse::<Pipeline>()?.plan()?;
+    let run = manager::run(plan, &mut model, &env, &RunOptions::default())?;
+    Ok(Done { model, run })
 }
 
 /// Opens seeded data for a model.
 pub(super) fn samples(spec: &str, model: &Model) -> Result<Box<dyn Samples>> {
-    let (signature, hints) = (model.signature(), Hints::default());
+    let (signature, hints) = (model.signature(), Hints::from_graph(&model.graph));
     data::open(spec, &DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None })
 }
 
-/// Holds a run against the promises of the passes that ran.
-fn examine(golden: &Golden, model: &Model, run: Run, outcome: &mut Outcome) {
+/// Holds a run against the promises of the passes that ran. The manager checked structure and signature.
+fn examine(golden: &Golden, model: &Model, done: &Done, outcome: &mut Outcome) {
     let options =
         PrintOptions { full_data_up_to_elements: golden.full_data_up_to_elements, header: golden.has_header() };
     let print = |model: &Model| text::print(model, &options);
-    let after = print(&run.model);
-    let is_changed = bytes(model) != bytes(&run.model);
+    let after = print(&done.model);
+    let is_changed = bytes(model) != bytes(&done.model);
+    let effect = done.run.steps.iter().map(|step| step.effect).max().unwrap_or(Effect::Exact);
     let mut complain = |what: String| outcome.complaints.push(what);
 
-    if is_changed != run.changed.is_yes() {
-        complain(format!(
-            "the pass returns {:?}, but the model {}",
-            run.changed,
-            if is_changed { "changed" } else { "did not change" }
-        ));
+    let says_changed = done.run.changed().is_yes();
+    if is_changed != says_changed {
+        let verb = |changed| if changed { "changed" } else { "did not change" };
+        complain(format!("the run says the model {}, but it {}", verb(says_changed), verb(is_changed)));
     }
-    if let Err(error) = check::structure(&run.model) {
-        complain(format!("the result is no valid graph: {error}"));
-    }
-    if run.model.signature() != model.signature() {
-        complain("the signature changed".to_owned());
-    }
-    match run_pipeline(golden, &run.model) {
+    match run_pipeline(golden, &done.model) {
         Err(error) => complain(format!("a second run fails: {error}")),
-        Ok(_) if run.effect == Effect::Lossy && golden.may_change_again => {}
+        Ok(_) if effect == Effect::Lossy && golden.may_change_again => {}
         Ok(again) => {
             let text = print(&again.model);
             if text != after {
                 complain(format!("a second run changes the graph once more:\n{text}"));
-            } else if run.effect < Effect::Lossy && again.changed.is_yes() {
+            } else if effect < Effect::Lossy && again.run.changed().is_yes() {
                 complain("a second run says it changed something".to_owned());
             }
         }
     }
-    if golden.is_executed && is_changed {
-        if let Err(complaint) = execute::compare(model, &run.model, run.effect) {
-            complain(complaint);
-        }
+    if golden.is_executed
+        && is_changed
+        && let Err(complaint) = execute::compare(model, &done.model, effect)
+    {
+        complain(complaint);
     }
-    let remarks: String = run.remarks.iter().map(remark_line).collect();
+    let remarks: String = done.run.steps.iter().flat_map(|step| &step.remarks).map(remark_line).collect();
     outcome.sections = Some(Sections { before: print(model), after, remarks });
 }
 
@@ -143,13 +124,13 @@ pub(super) fn bytes(model: &Model) -> bytes::Bytes {
     onnx::encode(model, &EncodeOptions::default()).unwrap_or_else(|e| panic!("{e}")).to_bytes()
 }
 
-fn remark_line(remark: &Remark) -> String {
+fn remark_line(remark: &RemarkReport) -> String {
     let kind = match remark.kind {
         RemarkKind::Applied => "applied",
         RemarkKind::Skipped => "skipped",
         RemarkKind::Note => "note",
     };
-    let site = if remark.site.is_empty() { String::new() } else { format!(" {}", remark.site) };
+    let site = remark.at.as_ref().map(|site| format!(" {site}")).unwrap_or_default();
     let figures: Vec<String> =
         remark.figures.iter().map(|(name, value)| format!("{name}={}", three_digits(*value))).collect();
     let figures = if figures.is_empty() { String::new() } else { format!(" ({})", figures.join(", ")) };

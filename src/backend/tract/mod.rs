@@ -4,6 +4,7 @@
 //! known to compute rightly; everything else is refused before tract sees the model.
 
 mod convert;
+mod distrust;
 pub mod gate;
 mod guard;
 mod prepare;

@@ -6,12 +6,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prost::Message;
-use tract_onnx::prelude::{InferenceFact, InferenceModel, InferenceModelExt, IntoTValue, TVec, TypedRunnableModel};
+use tract_onnx::prelude::{
+    InferenceFact, InferenceModel, InferenceModelExt, IntoTValue, TVec, TractError, TypedRunnableModel,
+};
+use tract_onnx::tract_core::internal::TractErrorContext;
 use tract_onnx::tract_core::plan;
 use tract_onnx::{Onnx, pb};
 
 use super::super::interface::Interface;
 use super::super::{ModelBytes, NamedTensors, Session};
+use super::distrust::{self, Distrust};
 use super::guard::catch_panic;
 use super::{NAME, convert, prepare};
 use crate::error::{Error, Result, Site};
@@ -22,6 +26,7 @@ const MAX_PLANS: usize = 8;
 
 /// Type and shape of every input, in the order of the model.
 type Shapes = Vec<(DType, Vec<u64>)>;
+type Plan = Arc<TypedRunnableModel>;
 
 /// A model in tract.
 pub(super) struct TractSession {
@@ -30,7 +35,7 @@ pub(super) struct TractSession {
     /// Names of what a plan computes, in the order of its outputs.
     computed: Vec<String>,
     interface: Interface,
-    plans: Mutex<BTreeMap<Shapes, Arc<TypedRunnableModel>>>,
+    plans: Mutex<BTreeMap<Shapes, Result<Plan, String>>>,
 }
 
 impl fmt::Debug for TractSession {
@@ -89,58 +94,56 @@ impl TractSession {
         self.inputs.iter().map(find).collect()
     }
 
-    fn plan(&self, inputs: &[&Tensor]) -> Result<Arc<TypedRunnableModel>> {
+    /// The plan for the shapes of the inputs, made on their first use. A refusal is remembered as well.
+    fn plan(&self, inputs: &[&Tensor]) -> Result<Plan> {
         let shapes: Shapes = inputs.iter().map(|tensor| (tensor.dtype(), tensor.shape().to_vec())).collect();
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&shapes) {
-            return Ok(Arc::clone(plan));
-        }
-        let plan = self.build(&shapes)?;
-        if plans.len() >= MAX_PLANS {
+        if plans.len() >= MAX_PLANS && !plans.contains_key(&shapes) {
             plans.clear();
         }
-        plans.insert(shapes, Arc::clone(&plan));
-        Ok(plan)
+        let plan = plans.entry(shapes).or_insert_with_key(|shapes| self.build(shapes));
+        plan.clone().map_err(|reason| refused("optimise", &reason))
     }
 
-    fn build(&self, shapes: &Shapes) -> Result<Arc<TypedRunnableModel>> {
-        let mut model = self.model.clone();
-        for (index, (dtype, shape)) in shapes.iter().enumerate() {
-            let datum_type = convert::datum_type(*dtype)
-                .ok_or_else(|| Error::unsupported(format!("tract has no element type `{dtype}`")))?;
-            let fact = InferenceFact::dt_shape(datum_type, convert::extents(shape)?);
-            model.set_input_fact(index, fact).map_err(|error| refused("optimise", &format!("{error:#}")))?;
-        }
-        match catch_panic(|| TypedRunnableModel::new(model.into_optimized()?)) {
-            Ok(Ok(plan)) => Ok(plan),
-            Ok(Err(error)) => Err(refused("optimise", &format!("{error:#}"))),
-            Err(panic) => Err(refused("optimise", &panic)),
-        }
+    fn build(&self, shapes: &Shapes) -> Result<Plan, String> {
+        let plan = catch_panic(|| {
+            let mut model = self.model.clone();
+            for (index, (dtype, shape)) in shapes.iter().enumerate() {
+                let datum_type = convert::datum_type(*dtype).with_context(|| format!("no element type `{dtype}`"))?;
+                let shape = convert::extents(shape)?;
+                model.set_input_fact(index, InferenceFact::dt_shape(datum_type, shape))?;
+            }
+            TypedRunnableModel::new(model.into_optimized()?)
+        });
+        plan?.map_err(|error| format!("{error:#}"))
     }
 
-    fn execute(&self, plan: &Arc<TypedRunnableModel>, inputs: &[&Tensor]) -> Result<NamedTensors> {
+    fn execute(&self, plan: &Plan, inputs: &[&Tensor]) -> Result<NamedTensors> {
         let inputs =
             (inputs.iter()).map(|tensor| Ok(convert::to_tract(tensor)?.into_tvalue())).collect::<Result<TVec<_>>>()?;
         let running = Cell::new(None);
         let outputs = catch_panic(|| {
             plan.spawn()?.run_plan_with_eval(inputs, |context, state, node, values| {
                 running.set(Some(context.node_id));
-                plan::eval(context, state, node, values)
+                distrust::inputs(node, &values)?;
+                let results = plan::eval(context, state, node, values)?;
+                distrust::outputs(node, &results)?;
+                Ok::<_, TractError>(results)
             })
         });
         let site = || match running.get().and_then(|id| plan.model().nodes.get(id)) {
-            Some(node) => Site::node(node.op.name().into_owned(), node.name.clone()),
+            Some(node) => Site::node(node.op.name(), node.name.clone()),
             None => Site::default(),
         };
+        // A failure says more about tract than about the model: another backend may well run it.
+        let failed = |what: &str, reason: String| Error::unsupported(what).at(site()).found(reason);
         match outputs {
             Ok(Ok(outputs)) => (self.computed.iter().zip(&outputs))
                 .map(|(name, value)| Ok((name.clone(), convert::from_tract(value)?)))
                 .collect(),
-            Ok(Err(error)) => {
-                Err(Error::backend("tract failed to run the model").at(site()).found(format!("{error:#}")))
-            }
-            // A panic is a defect of tract; another backend may well run the model.
-            Err(panic) => Err(Error::unsupported("tract panicked on the model").at(site()).found(panic)),
+            Ok(Err(error)) if error.is::<Distrust>() => Err(Error::unsupported(error.to_string()).at(site())),
+            Ok(Err(error)) => Err(failed("tract failed to run the model", format!("{error:#}"))),
+            Err(panic) => Err(failed("tract panicked on the model", panic)),
         }
     }
 }
@@ -165,5 +168,26 @@ fn onnx() -> &'static Onnx {
 }
 
 fn refused(verb: &str, reason: &str) -> Error {
-    Error::unsupported(format!("tract cannot {verb} the model")).found(reason)
+    Error::unsupported(format!("tract cannot {verb} the model")).at(site_in(reason).unwrap_or_default()).found(reason)
+}
+
+/// The node that one of tract's errors is about: it writes `node #3 "name" Operator`.
+fn site_in(reason: &str) -> Option<Site> {
+    let (_, rest) = reason.split_once("node #")?;
+    let (_, rest) = rest.split_once(" \"")?;
+    let (name, rest) = rest.split_once("\" ")?;
+    let op = rest.split([' ', ':', '(']).next()?;
+    Some(Site::node(op, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_node_in_an_error_of_tract() {
+        let text = "Translating node #3 \"the conv\" ConvHir ToTypedTranslator: no kernel";
+        assert_eq!(site_in(text), Some(Site::node("ConvHir", "the conv")));
+        assert_eq!(site_in("no node here"), None);
+    }
 }

@@ -72,9 +72,9 @@ fn node(proto: &mut NodeProto) {
 fn attribute(proto: &mut AttributeProto) {
     none_if_empty(&mut proto.doc_string);
     none_if_empty(&mut proto.ref_attr_name);
-    proto.t.iter_mut().chain(&mut proto.tensors).for_each(tensor);
-    proto.g.iter_mut().chain(&mut proto.graphs).for_each(graph);
-    for sparse in proto.sparse_tensor.iter_mut().chain(&mut proto.sparse_tensors) {
+    proto.t.as_deref_mut().into_iter().chain(&mut proto.tensors).for_each(tensor);
+    proto.g.as_deref_mut().into_iter().chain(&mut proto.graphs).for_each(graph);
+    for sparse in proto.sparse_tensor.as_deref_mut().into_iter().chain(&mut proto.sparse_tensors) {
         sparse.values.iter_mut().chain(&mut sparse.indices).for_each(tensor);
     }
 }

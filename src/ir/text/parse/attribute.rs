@@ -97,10 +97,10 @@ fn append(list: &mut AttributeProto, one: AttributeProto) {
     list.floats.extend(one.f);
     list.ints.extend(one.i);
     list.strings.extend(one.s);
-    list.tensors.extend(one.t);
-    list.graphs.extend(one.g);
-    list.sparse_tensors.extend(one.sparse_tensor);
-    list.type_protos.extend(one.tp);
+    list.tensors.extend(one.t.map(|boxed| *boxed));
+    list.graphs.extend(one.g.map(|boxed| *boxed));
+    list.sparse_tensors.extend(one.sparse_tensor.map(|boxed| *boxed));
+    list.type_protos.extend(one.tp.map(|boxed| *boxed));
 }
 
 /// One value; `wanted` says what it should be where that is known.
@@ -116,14 +116,14 @@ fn single(
         Token::Number(text) => number(cursor, attribute, text, wanted),
         Token::Ident(word) if is_float_word(word) => number(cursor, attribute, word, wanted),
         Token::Ident(_) => {
-            attribute.g = Some(graph::graph(cursor)?);
+            attribute.g = Some(Box::new(graph::graph(cursor)?));
             Ok(AttributeType::Graph)
         }
         Token::Str(_) => {
             let text = cursor.string()?;
             // Quoted names of graphs go beyond ONNX, whose printer writes them and whose parser takes them for strings.
             if *cursor.peek() == Token::Punct('(') {
-                attribute.g = Some(graph::named(cursor, text)?);
+                attribute.g = Some(Box::new(graph::named(cursor, text)?));
                 return Ok(AttributeType::Graph);
             }
             attribute.s = Some(text.into());
@@ -170,14 +170,14 @@ fn typed(
     let ty = types::type_proto(cursor)?;
     let is_alone = wanted == Some(AttributeType::TypeProto) || matches!(cursor.peek(), Token::Punct(',' | '>' | ']'));
     if is_alone {
-        attribute.tp = Some(ty);
+        attribute.tp = Some(Box::new(ty));
         return Ok(AttributeType::TypeProto);
     }
     if matches!(ty.value, Some(Value::SparseTensorType(_))) {
         cursor.take('=')?;
-        attribute.sparse_tensor = Some(tensor::sparse(cursor, &ty, at)?);
+        attribute.sparse_tensor = Some(Box::new(tensor::sparse(cursor, &ty, at)?));
         return Ok(AttributeType::SparseTensor);
     }
-    attribute.t = Some(tensor::named(cursor, &ty, at)?);
+    attribute.t = Some(Box::new(tensor::named(cursor, &ty, at)?));
     Ok(AttributeType::Tensor)
 }

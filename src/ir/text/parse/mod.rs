@@ -167,7 +167,7 @@ fn default_imports(model: &ModelProto) -> Vec<OperatorSetIdProto> {
     fn collect(nodes: &[NodeProto], domains: &mut BTreeSet<String>) {
         for node in nodes {
             domains.insert(node.domain().to_owned());
-            let graphs = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
+            let graphs = node.attribute.iter().flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs));
             graphs.for_each(|graph: &GraphProto| collect(&graph.node, domains));
         }
     }

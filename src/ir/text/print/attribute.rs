@@ -25,6 +25,7 @@ pub(super) fn default_value(out: &mut impl Write, proto: &AttributeProto, style:
     let tensors: Option<Vec<Tensor>> = proto
         .t
         .take()
+        .map(|boxed| *boxed)
         .into_iter()
         .chain(std::mem::take(&mut proto.tensors))
         .map(|tensor| Tensor::from_proto(tensor, None).ok())

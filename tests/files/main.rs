@@ -1,4 +1,9 @@
-//! Untouched models are written back byte for byte.
+//! Files: untouched models are written back byte for byte; side files stay inside the model's folder.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod external;
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +38,23 @@ fn assert_round_trips(path: &Path) {
 
 #[test]
 fn corpus_models_round_trip() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
-    if !corpus.exists() {
-        eprintln!("skipped: no ../shared/corpus beside the crate");
-        assert!(std::env::var_os("CI").is_none(), "CI needs ../shared/corpus");
-        return;
-    }
-    let models = models_below(&corpus);
+    let Some(manifest) = support::corpus::file("manifest.json") else { return };
+    let models = models_below(manifest.parent().unwrap());
     assert!(models.len() >= 14, "found only {} models", models.len());
+    models.iter().for_each(|path| assert_round_trips(path));
+}
+
+#[test]
+fn test_models_round_trip() {
+    let models = models_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"));
+    assert!(models.len() >= 2, "found only {} models", models.len());
+    models.iter().for_each(|path| assert_round_trips(path));
+}
+
+#[test]
+fn node_tests_round_trip() {
+    let Some(folder) = support::node_tests::write() else { return };
+    let models = models_below(folder.path());
+    assert!(models.len() > 1_800, "found only {} models", models.len());
     models.iter().for_each(|path| assert_round_trips(path));
 }

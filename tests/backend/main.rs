@@ -1,5 +1,20 @@
 //! Both backends on real and on small models, and what they decline.
 
+#![cfg(all(feature = "tract", feature = "onnxruntime"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and report counts"
+)]
+
+mod against_onnxruntime;
+mod gate;
+mod node_tests;
+
+mod runtime;
+#[path = "../support/mod.rs"]
 mod support;
 
 use onnx_shrink::ErrorKind;

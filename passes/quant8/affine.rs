@@ -1,0 +1,416 @@
+//! The arithmetic of 8-bit quantization: slices and tensors in, numbers out; nothing here knows a graph.
+//!
+//! Weights are symmetric (`w = q * scale`, q from -127 to 127), one scale a channel. Activations are asymmetric
+//! (`x = (q - zero_point) * scale`, q from 0 to 255), one scale a tensor.
+
+use bytes::Bytes;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use crate::ir::{DType, Tensor};
+
+/// Elements that one task of a parallel loop handles at least: below, handing out tasks costs more than the work.
+const TASK_ELEMENTS: usize = 1 << 16;
+
+/// Float lanes that are summed apart, so that the compiler can use vector instructions without reordering sums.
+const LANES: usize = 8;
+
+/// Which channel an element of a tensor belongs to: element `i` is of channel `(i / inner) % channels`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) channels: usize,
+    pub(super) inner: usize,
+}
+
+impl Layout {
+    /// The channels that the axes `kept` span together; every other axis shares a scale.
+    pub(super) fn along(shape: &[u64], kept: &std::ops::Range<usize>) -> Self {
+        let product = |dims: &[u64]| dims.iter().product::<u64>() as usize;
+        Self {
+            channels: product(shape.get(kept.clone()).unwrap_or_default()),
+            inner: product(shape.get(kept.end..).unwrap_or_default()),
+        }
+    }
+
+    /// Elements after which the channels repeat or, where those of a channel lie together, the channel changes.
+    fn unit(self) -> usize {
+        (if self.inner == 1 { self.channels } else { self.inner }).max(1)
+    }
+
+    /// Elements of one task: whole units.
+    fn task(self) -> usize {
+        TASK_ELEMENTS.next_multiple_of(self.unit())
+    }
+}
+
+/// How much of a signal quantization kept: sums of squares.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Energy {
+    pub(super) signal: f64,
+    pub(super) error: f64,
+}
+
+impl Energy {
+    /// The signal-to-noise ratio in decibels; infinite where nothing was lost.
+    pub(super) fn snr_db(self) -> f64 {
+        10.0 * (self.signal / self.error).log10()
+    }
+}
+
+/// 8-bit weights and what restores them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct QuantizedWeights {
+    /// Two's complement bytes in the order of the elements.
+    pub(super) values: Bytes,
+    /// One scale a channel, representable in the type of the weights.
+    pub(super) scales: Vec<f32>,
+    pub(super) energy: Energy,
+}
+
+/// The scale of each channel of a float tensor; `None` where one of the values is not finite or could not be restored, or
+/// the tensor is of no float type.
+pub(super) fn weight_scales(tensor: &Tensor, layout: Layout) -> Option<Vec<f32>> {
+    let (data, dtype) = (tensor.data(), tensor.dtype());
+    let maxima = match dtype {
+        DType::F32 => channel_maxima(data, layout, f32::from_le_bytes),
+        DType::F64 => channel_maxima(data, layout, read_f64),
+        DType::F16 => channel_maxima(data, layout, read_f16),
+        DType::BF16 => channel_maxima(data, layout, read_bf16),
+        _ => None,
+    }?;
+    let scales: Vec<f32> = maxima.into_iter().map(|absmax| weight_scale(absmax, dtype)).collect();
+    // A 16-bit scale may have been rounded up: the largest weight must come back finite.
+    scales.iter().all(|&scale| round_to(scale * 127.0, dtype).is_finite()).then_some(scales)
+}
+
+/// Quantizes the weights of a float tensor with the given scales, which must be representable in its type.
+pub(super) fn quantize_weights(tensor: &Tensor, layout: Layout, scales: Vec<f32>) -> QuantizedWeights {
+    let data = tensor.data();
+    let (values, energy) = match tensor.dtype() {
+        DType::F64 => quantize_elements(data, layout, &scales, read_f64),
+        DType::F16 => quantize_elements(data, layout, &scales, read_f16),
+        DType::BF16 => quantize_elements(data, layout, &scales, read_bf16),
+        _ => quantize_elements(data, layout, &scales, f32::from_le_bytes),
+    };
+    QuantizedWeights { values: values.into(), scales, energy }
+}
+
+fn read_f64(bytes: [u8; 8]) -> f32 {
+    f64::from_le_bytes(bytes) as f32
+}
+
+fn read_f16(bytes: [u8; 2]) -> f32 {
+    f16::from_le_bytes(bytes).to_f32()
+}
+
+fn read_bf16(bytes: [u8; 2]) -> f32 {
+    bf16::from_le_bytes(bytes).to_f32()
+}
+
+fn quantize_elements<const N: usize>(
+    data: &[u8],
+    layout: Layout,
+    scales: &[f32],
+    read: impl Fn([u8; N]) -> f32 + Sync,
+) -> (Vec<u8>, Energy) {
+    let elements = data.as_chunks::<N>().0;
+    let mut values = vec![0u8; elements.len()];
+    let task = layout.task();
+    let energies: Vec<Energy> = values
+        .par_chunks_mut(task)
+        .zip(elements.par_chunks(task))
+        .enumerate()
+        .map(|(index, (out, raw))| quantize_task(out, raw, index * task, layout, scales, &read))
+        .collect();
+    // Summed in order, so that the figure does not depend on the number of threads.
+    let energy = energies.iter().fold(Energy::default(), |sum, part| Energy {
+        signal: sum.signal + part.signal,
+        error: sum.error + part.error,
+    });
+    (values, energy)
+}
+
+/// The largest magnitude of each channel; `None` where one is not finite.
+fn channel_maxima<const N: usize>(
+    data: &[u8],
+    layout: Layout,
+    read: impl Fn([u8; N]) -> f32 + Sync,
+) -> Option<Vec<f32>> {
+    let elements = data.as_chunks::<N>().0;
+    // The bits of a magnitude order like the number, and NaN and infinity come out above every finite number.
+    let magnitude = |raw: [u8; N]| (read(raw).to_bits() & 0x7fff_ffff) as i32;
+    let Layout { channels, inner } = layout;
+    let mut maxima = vec![0i32; channels];
+    if channels == 0 || inner == 0 {
+        return Some(Vec::new());
+    }
+    let merge = |maxima: &mut Vec<i32>, part: &[i32]| {
+        maxima.iter_mut().zip(part).for_each(|(max, &value)| *max = (*max).max(value));
+    };
+    if inner == 1 {
+        let of_rows = |rows: &[[u8; N]]| {
+            let mut part = vec![0i32; channels];
+            for row in rows.chunks(channels) {
+                part.iter_mut().zip(row).for_each(|(max, &raw)| *max = (*max).max(magnitude(raw)));
+            }
+            part
+        };
+        let parts: Vec<Vec<i32>> = elements.par_chunks(layout.task()).map(of_rows).collect();
+        parts.iter().for_each(|part| merge(&mut maxima, part));
+    } else {
+        let of_run = |run: &[[u8; N]]| run.iter().fold(0i32, |max, &raw| max.max(magnitude(raw)));
+        let least_runs = (TASK_ELEMENTS / inner).max(1);
+        let parts: Vec<i32> = elements.par_chunks(inner).with_min_len(least_runs).map(of_run).collect();
+        parts.chunks(channels).for_each(|part| merge(&mut maxima, part));
+    }
+    let maxima: Vec<f32> = maxima.into_iter().map(|bits| f32::from_bits(bits as u32)).collect();
+    maxima.iter().all(|max| max.is_finite()).then_some(maxima)
+}
+
+/// The scale that maps a magnitude to 127, as the type of the weights can hold it. Channels of zeros, or of numbers too
+/// small to divide by 127, get 1.
+fn weight_scale(absmax: f32, dtype: DType) -> f32 {
+    let scale = round_to(absmax / 127.0, dtype);
+    let smallest = if dtype == DType::F16 { f16::MIN_POSITIVE.to_f32() } else { f32::MIN_POSITIVE };
+    if scale < smallest { 1.0 } else { scale }
+}
+
+fn round_to(value: f32, dtype: DType) -> f32 {
+    match dtype {
+        DType::F16 => f16::from_f32(value).to_f32(),
+        DType::BF16 => bf16::from_f32(value).to_f32(),
+        _ => value,
+    }
+}
+
+/// Quantizes whole units, the first of them at element `start` of the tensor.
+fn quantize_task<const N: usize>(
+    out: &mut [u8],
+    raw: &[[u8; N]],
+    start: usize,
+    layout: Layout,
+    scales: &[f32],
+    read: &impl Fn([u8; N]) -> f32,
+) -> Energy {
+    let Layout { channels, inner } = layout;
+    let mut sum = Energy::default();
+    let mut add = |part: Energy| {
+        sum.signal += part.signal;
+        sum.error += part.error;
+    };
+    for (index, (out, raw)) in out.chunks_mut(layout.unit()).zip(raw.chunks(layout.unit())).enumerate() {
+        if inner == 1 {
+            add(quantize_run(out, raw, |i| scales[i], read));
+        } else {
+            let scale = scales[(start / inner + index) % channels];
+            add(quantize_run(out, raw, |_| scale, read));
+        }
+    }
+    sum
+}
+
+fn quantize_run<const N: usize>(
+    out: &mut [u8],
+    raw: &[[u8; N]],
+    scale_of: impl Fn(usize) -> f32,
+    read: &impl Fn([u8; N]) -> f32,
+) -> Energy {
+    let (mut signal, mut error) = ([0f32; LANES], [0f32; LANES]);
+    let mut one = |lane: usize, out: &mut u8, raw: [u8; N], scale: f32| {
+        let weight = read(raw);
+        let level = round_half_even(weight / scale).clamp(-127.0, 127.0);
+        let lost = weight - level * scale;
+        signal[lane] += weight * weight;
+        error[lane] += lost * lost;
+        *out = level as i8 as u8;
+    };
+    let (blocks, rest) = out.as_chunks_mut::<LANES>();
+    let (raw_blocks, raw_rest) = raw.as_chunks::<LANES>();
+    let done = blocks.len() * LANES;
+    for (index, (out, raw)) in blocks.iter_mut().zip(raw_blocks).enumerate() {
+        for lane in 0..LANES {
+            one(lane, &mut out[lane], raw[lane], scale_of(index * LANES + lane));
+        }
+    }
+    for (lane, (out, &raw)) in rest.iter_mut().zip(raw_rest).enumerate() {
+        one(lane, out, raw, scale_of(done + lane));
+    }
+    let total = |lanes: [f32; LANES]| lanes.iter().map(|&v| f64::from(v)).sum();
+    Energy { signal: total(signal), error: total(error) }
+}
+
+/// `round_ties_even` for magnitudes below 2^22, in two additions that vectorize on every processor.
+fn round_half_even(value: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0;
+    (value + SHIFT) - SHIFT
+}
+
+/// The range of values that were seen, and the parameters that map it to 0..=255.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Range {
+    pub(super) min: f32,
+    pub(super) max: f32,
+}
+
+impl Range {
+    /// The range of nothing: what every other range widens.
+    pub(super) const EMPTY: Self = Self { min: f32::INFINITY, max: f32::NEG_INFINITY };
+
+    /// The smallest range that holds both.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    /// The range of finite values; NaN and infinities are passed over.
+    pub(super) fn of(values: impl Iterator<Item = f32>) -> Self {
+        values.filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
+    }
+
+    /// Whether anything finite was seen, and not so far apart that no scale can hold it.
+    pub(super) fn is_usable(self) -> bool {
+        self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)
+    }
+
+    /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
+    pub(super) fn parameters(self) -> ActivationParameters {
+        let (min, max) = (f64::from(self.min.min(0.0)), f64::from(self.max.max(0.0)));
+        let scale = ((max - min) / 255.0) as f32;
+        if scale < f32::MIN_POSITIVE || !scale.is_finite() {
+            return ActivationParameters { scale: 1.0, zero_point: 0 };
+        }
+        let zero_point = (-min / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
+        ActivationParameters { scale, zero_point }
+    }
+}
+
+/// How an activation is quantized.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ActivationParameters {
+    pub(super) scale: f32,
+    pub(super) zero_point: u8,
+}
+
+impl ActivationParameters {
+    /// The same with a scale rounded down so far that 255 steps stay within a bound they only exceed by rounding: runtimes
+    /// merge a Clip into a quantization whose range lies inside that of the Clip.
+    pub(super) fn bounded(self, bound: f32) -> Self {
+        let mut scale = self.scale;
+        while self.zero_point == 0 && scale * 255.0 > bound && scale > bound / 256.0 {
+            scale = scale.next_down();
+        }
+        Self { scale, ..self }
+    }
+}
+
+/// A bias in steps of `input scale * weight scale` of each channel.
+pub(super) fn quantize_bias(bias: &[f32], input_scale: f32, weight_scales: &[f32]) -> Vec<i32> {
+    let level = |(&bias, &scale): (&f32, &f32)| (f64::from(bias) / f64::from(input_scale * scale)).round_ties_even();
+    bias.iter().zip(weight_scales).map(|pair| level(pair) as i32).collect()
+}
+
+/// The smallest scale of weights with which a bias fits its 32 bits and leaves the accumulator as much room again: with a
+/// smaller one, a channel whose weights are next to zero would lose its bias.
+pub(super) fn least_weight_scale(bias: f32, input_scale: f32) -> f32 {
+    bias.abs() / (input_scale * (1 << 30) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantized(tensor: &Tensor, kept: std::ops::Range<usize>) -> Option<QuantizedWeights> {
+        let layout = Layout::along(tensor.shape(), &kept);
+        Some(quantize_weights(tensor, layout, weight_scales(tensor, layout)?))
+    }
+
+    fn signed(values: &[u8]) -> Vec<i8> {
+        values.iter().map(|&v| v as i8).collect()
+    }
+
+    #[test]
+    fn rounds_half_to_even_and_gives_zero_channels_a_scale_of_one() {
+        // Row 0: scale 127 / 127 = 1; row 1: zeros; row 2: scale 2.
+        let values = [127.0, 0.5, 1.5, -2.5, 0.0, 0.0, 0.0, -0.0, -254.0, 1.0, 3.0, 253.0];
+        let tensor = Tensor::from_f32(vec![3, 4], &values).unwrap();
+        let result = quantized(&tensor, 0..1).unwrap();
+        assert_eq!(result.scales, [1.0, 1.0, 2.0]);
+        assert_eq!(signed(&result.values), [127, 0, 2, -2, 0, 0, 0, 0, -127, 0, 2, 126]);
+        // Errors: 0.5, 0.5, 0.5 in row 0; 1, 1, 1 in row 2.
+        assert_eq!(result.energy.error, 3.75);
+    }
+
+    #[test]
+    fn scales_run_along_the_kept_axis_wherever_it_is() {
+        let values: Vec<f32> = (0..2 * 3 * 20).map(|i| ((i / 20) % 3 + 1) as f32).collect();
+        let tensor = Tensor::from_f32(vec![2, 3, 20], &values).unwrap();
+        let middle = quantized(&tensor, 1..2).unwrap();
+        assert_eq!(middle.scales, [1.0 / 127.0, 2.0 / 127.0, 3.0 / 127.0]);
+        assert!(signed(&middle.values).iter().all(|&v| v == 127));
+        let last = Tensor::from_f32(vec![2, 2], &[1.0, -2.0, 0.5, 2.0]).unwrap();
+        let last = quantized(&last, 1..2).unwrap();
+        assert_eq!(last.scales, [1.0 / 127.0, 2.0 / 127.0]);
+        assert_eq!(signed(&last.values), [127, -127, 64, 127]);
+    }
+
+    #[test]
+    fn large_tensors_are_split_without_changing_a_value() {
+        let columns = 300;
+        let values: Vec<f32> = (0..columns * 700).map(|i| ((i * 7919) % 2003) as f32 - 1000.0).collect();
+        let shape = vec![700, columns as u64];
+        let tensor = Tensor::from_f32(shape.clone(), &values).unwrap();
+        for kept in [0..1, 1..2, 0..0] {
+            let layout = Layout::along(&shape, &kept);
+            let result = quantized(&tensor, kept.clone()).unwrap();
+            for (i, &value) in values.iter().enumerate() {
+                let scale = result.scales[(i / layout.inner) % layout.channels];
+                let expected = (value / scale).round_ties_even() as i8;
+                assert_eq!(result.values[i] as i8, expected, "element {i}, kept {kept:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_finite() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let tensor = Tensor::from_f32(vec![2, 2], &[1.0, 2.0, bad, 3.0]).unwrap();
+            for kept in [0..1, 1..2] {
+                assert_eq!(quantized(&tensor, kept), None);
+            }
+        }
+    }
+
+    #[test]
+    fn scales_of_16_bit_weights_are_16_bit_numbers() {
+        let tensor = Tensor::from_floats(DType::F16, vec![1, 2], &[1.0, -0.3]).unwrap();
+        let result = quantized(&tensor, 0..1).unwrap();
+        let scale = result.scales[0];
+        assert_eq!(f16::from_f32(scale).to_f32(), scale);
+        assert_eq!(signed(&result.values)[0], 127);
+        let huge = Tensor::from_floats(DType::F16, vec![1], &[65504.0]).unwrap();
+        let restored = quantized(&huge, 0..0).map(|q| round_to(q.scales[0] * 127.0, DType::F16));
+        assert!(restored.is_none_or(f32::is_finite));
+    }
+
+    #[test]
+    fn activation_ranges_hold_zero_and_survive_degenerate_input() {
+        let parameters = |min, max| Range { min, max }.parameters();
+        assert_eq!(parameters(0.0, 255.0), ActivationParameters { scale: 1.0, zero_point: 0 });
+        assert_eq!(parameters(-127.5, 127.5), ActivationParameters { scale: 1.0, zero_point: 128 });
+        assert_eq!(parameters(-255.0, -3.0), ActivationParameters { scale: 1.0, zero_point: 255 });
+        assert_eq!(parameters(51.0, 51.0), ActivationParameters { scale: 0.2, zero_point: 0 });
+        assert_eq!(parameters(0.0, 0.0), ActivationParameters { scale: 1.0, zero_point: 0 });
+        assert_eq!(Range::EMPTY.parameters(), ActivationParameters { scale: 1.0, zero_point: 0 });
+        let seen = Range::of([f32::NAN, 2.0, f32::INFINITY, -1.0].into_iter());
+        assert_eq!(seen, Range { min: -1.0, max: 2.0 });
+        let widest = Range { min: -f32::MAX, max: f32::MAX }.parameters();
+        assert!(widest.scale.is_finite());
+    }
+
+    #[test]
+    fn biases_fit_their_bits() {
+        assert_eq!(quantize_bias(&[1.0, -0.75], 0.5, &[1.0, 1.0]), [2, -2]);
+        // Weights of 1e-20 alone would ask for a bias of 1e20 steps.
+        let scale = least_weight_scale(-3.0, 0.25);
+        assert_eq!(quantize_bias(&[-3.0], 0.25, &[scale]), [-(1 << 30)]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Which values of a graph are quantized, and which of them share their parameters.
+//!
+//! Runtimes compute an operator in integers where its inputs come from DequantizeLinear and its output goes to
+//! QuantizeLinear. Starting from the kernels, the plan grows over what lies between them:
+//!
+//! - the input of each kernel is quantized, and the output of each Conv, behind a Relu that is merged into it;
+//! - operators that only move elements stay in integers where what they write is quantized, with the parameters of what
+//!   they read; MaxPool does behind a kernel, alone it would be slower than in float;
+//! - Add of two quantized values, and global pooling, do where what they write is quantized.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kernel::{Kernel, Tail, tail};
+use crate::ir::{DType, Graph, NodeId, ValueId};
+
+/// Operators that move elements and keep them as they are.
+const MOVERS: &[&str] = &["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "MaxPool"];
+
+/// What is quantized.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) kernels: Vec<Kernel>,
+    /// Operators without weights that compute in integers.
+    pub(super) integer_nodes: BTreeSet<NodeId>,
+    /// The quantized values, each with the value whose parameters it shares.
+    pub(super) values: BTreeMap<ValueId, ValueId>,
+    /// Values that an operator in integers writes: everybody reads them dequantized.
+    pub(super) written_by_integers: BTreeSet<ValueId>,
+    /// Upper bounds that parameters must not exceed, by value that gives them.
+    pub(super) bounds: BTreeMap<ValueId, f32>,
+}
+
+impl Plan {
+    /// Values whose ranges have to be known, each once.
+    pub(super) fn sources(&self) -> Vec<ValueId> {
+        let sources: BTreeSet<ValueId> = self.values.values().copied().collect();
+        sources.into_iter().collect()
+    }
+}
+
+/// Plans the quantization of a graph around kernels; `order` is topological.
+pub(super) fn plan(graph: &Graph, order: &[NodeId], kernels: Vec<Kernel>, barred: &BTreeSet<ValueId>) -> Plan {
+    let mut builder = Builder { graph, barred, plan: Plan::default(), outputs: BTreeMap::new() };
+    for kernel in &kernels {
+        builder.quantize(kernel.input);
+        if kernel.needs_quantized_output {
+            builder.quantize(kernel.tail.value);
+        }
+        builder.outputs.insert(kernel.tail.value, kernel.tail);
+    }
+    loop {
+        // Backwards first: what a kernel reads decides about the operators in front of it.
+        let grew = order.iter().rev().chain(order).filter(|&&node| builder.visit(node)).count() > 0;
+        if !grew {
+            break;
+        }
+    }
+    builder.finish(kernels)
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    barred: &'a BTreeSet<ValueId>,
+    plan: Plan,
+    /// What kernels and integer operators may write, quantized or not.
+    outputs: BTreeMap<ValueId, Tail>,
+}
+
+impl Builder<'_> {
+    fn is_quantized(&self, value: ValueId) -> bool {
+        self.plan.values.contains_key(&value)
+    }
+
+    /// Quantizes a value with parameters of its own; says whether it was not yet.
+    fn quantize(&mut self, value: ValueId) -> bool {
+        let is_new = !self.is_quantized(value);
+        self.plan.values.entry(value).or_insert(value);
+        is_new
+    }
+
+    fn may_quantize(&self, value: ValueId) -> bool {
+        let dtype = self.graph.value(value).dtype();
+        dtype.is_none_or(|dtype| dtype == DType::F32)
+            && !self.barred.contains(&value)
+            && self.graph.constant(value).is_none()
+    }
+
+    /// Lets an operator take part where it can; says whether the plan grew.
+    fn visit(&mut self, node: NodeId) -> bool {
+        if self.plan.integer_nodes.contains(&node) {
+            return false;
+        }
+        let held = self.graph.node(node);
+        let joined = match () {
+            () if held.is_any(MOVERS) => self.visit_mover(node),
+            () if held.is("Add") => self.visit_add(node),
+            () if held.is("GlobalAveragePool") => self.visit_pool(node),
+            () => None,
+        };
+        if joined.is_some() {
+            self.plan.integer_nodes.insert(node);
+        }
+        joined.is_some()
+    }
+
+    fn visit_mover(&mut self, node: NodeId) -> Option<()> {
+        let (input, output) = (self.graph.input(node, 0)?, self.graph.output(node, 0)?);
+        // A second output, such as the indices of MaxPool, is not the same elements.
+        if self.graph.node_outputs(node).len() != 1 {
+            return None;
+        }
+        if self.graph.node(node).is("MaxPool") {
+            if !self.is_quantized(input) || !self.outputs.contains_key(&input) {
+                return None;
+            }
+        } else if !self.is_quantized(output) || !(self.is_quantized(input) || self.may_quantize(input)) {
+            return None;
+        }
+        self.quantize(input);
+        self.share(input, output);
+        Some(())
+    }
+
+    fn visit_add(&mut self, node: NodeId) -> Option<()> {
+        let (left, right) = (self.graph.input(node, 0)?, self.graph.input(node, 1)?);
+        let tail = tail(self.graph, node)?;
+        if !(self.is_quantized(tail.value) && self.is_quantized(left) && self.is_quantized(right)) {
+            return None;
+        }
+        self.outputs.insert(tail.value, tail);
+        Some(())
+    }
+
+    fn visit_pool(&mut self, node: NodeId) -> Option<()> {
+        let (input, output) = (self.graph.input(node, 0)?, self.graph.output(node, 0)?);
+        let comes_from_integers = self.is_quantized(input) && self.outputs.contains_key(&input);
+        let goes_to_integers = self.is_quantized(output) && self.may_quantize(input);
+        if !(comes_from_integers || goes_to_integers) {
+            return None;
+        }
+        self.quantize(input);
+        self.quantize(output);
+        self.outputs.insert(output, Tail { value: output, bound: None });
+        Some(())
+    }
+
+    /// Gives a value, and all that share with it, the parameters of another.
+    fn share(&mut self, from: ValueId, to: ValueId) {
+        self.quantize(to);
+        let (source, old) = (self.source(from), self.source(to));
+        for shared in self.plan.values.values_mut().filter(|shared| **shared == old) {
+            *shared = source;
+        }
+    }
+
+    fn source(&self, value: ValueId) -> ValueId {
+        self.plan.values.get(&value).copied().unwrap_or(value)
+    }
+
+    fn finish(mut self, kernels: Vec<Kernel>) -> Plan {
+        let movers = self.plan.integer_nodes.iter().filter_map(|&node| self.graph.output(node, 0));
+        let written: BTreeSet<ValueId> = movers.chain(self.outputs.keys().copied()).collect();
+        self.plan.written_by_integers = written.into_iter().filter(|&value| self.is_quantized(value)).collect();
+        for tail in self.outputs.values() {
+            if let (Some(bound), true) = (tail.bound, self.is_quantized(tail.value)) {
+                self.plan.bounds.insert(self.source(tail.value), bound);
+            }
+        }
+        self.plan.kernels = kernels;
+        self.plan
+    }
+}

@@ -1,0 +1,162 @@
+//! The edits of static quantization: QuantizeLinear and DequantizeLinear around values, 8-bit weights, 32-bit biases.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::affine::{ActivationParameters, Layout, least_weight_scale, quantize_bias, quantize_weights};
+use super::kernel::{Bias, Kernel};
+use super::options::Form;
+use super::plan::Plan;
+use super::role::Role;
+use super::weights::{self, Candidate};
+use crate::error::Result;
+use crate::ir::{Graph, NodeId, NodeSpec, Port, Tensor, ValueId, ValueType};
+use crate::pass::Cx;
+
+/// Carries a plan out, with the parameters of its sources.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn apply(
+    graph: &mut Graph,
+    plan: Plan,
+    parameters: &BTreeMap<ValueId, ActivationParameters>,
+    cx: &mut Cx<'_>,
+) -> Result<()> {
+    quantize_constants(graph, &plan, parameters, cx)?;
+    let kernels: BTreeSet<NodeId> = plan.kernels.iter().map(|kernel| kernel.node).collect();
+    let mut constants = BTreeMap::new();
+    for (&value, &source) in &plan.values {
+        let Some(&parameters) = parameters.get(&source) else { continue };
+        if let std::collections::btree_map::Entry::Vacant(vacant) = constants.entry(source) {
+            let name = graph.value(source).name().to_owned();
+            let scale = graph.add_initializer(&format!("{name}_scale"), Tensor::from_f32([], &[parameters.scale])?);
+            let zero = Tensor::from_u8([], vec![parameters.zero_point])?;
+            vacant.insert((scale, graph.add_initializer(&format!("{name}_zero_point"), zero)));
+        }
+        let Some(&(scale, zero_point)) = constants.get(&source) else { continue };
+        if plan.written_by_integers.contains(&value) {
+            quantize_written(graph, value, scale, zero_point)?;
+        } else {
+            let reads_integers = |node| plan.integer_nodes.contains(&node) || kernels.contains(&node);
+            quantize_read(graph, value, scale, zero_point, reads_integers)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a pair behind a value that an integer operator writes: everybody reads the pair, graph outputs too.
+fn quantize_written(graph: &mut Graph, value: ValueId, scale: ValueId, zero_point: ValueId) -> Result<()> {
+    let Some((near, _)) = graph.producer(value) else { return Ok(()) };
+    let name = graph.value(value).name().to_owned();
+    let quantized = graph.add_value(&format!("{name}_quantized"), ValueType::Unknown);
+    let suffix = if graph.value(value).is_output() { "float" } else { "dequantized" };
+    let restored = graph.add_value(&format!("{name}_{suffix}"), ValueType::Unknown);
+    graph.add_node(dequantize(), &[Some(quantized), Some(scale), Some(zero_point)], &[restored], near)?;
+    // A new value is neither input nor output, so that it can always take the place.
+    let _ = graph.replace_value(value, restored)?;
+    graph.add_node(quantize(), &[Some(value), Some(scale), Some(zero_point)], &[quantized], near)?;
+    Ok(())
+}
+
+/// Puts a pair in front of the integer operators that read a float value; others go on reading the value itself.
+fn quantize_read(
+    graph: &mut Graph,
+    value: ValueId,
+    scale: ValueId,
+    zero_point: ValueId,
+    reads_integers: impl Fn(NodeId) -> bool,
+) -> Result<()> {
+    let readers: Vec<(NodeId, u32)> = graph
+        .uses(value)
+        .into_iter()
+        .filter_map(|one| match one.port {
+            Port::In(slot) if reads_integers(one.node) => Some((one.node, slot)),
+            _ => None,
+        })
+        .collect();
+    let Some(&(near, _)) = readers.first() else { return Ok(()) };
+    let name = graph.value(value).name().to_owned();
+    let inputs = [value, scale, zero_point];
+    let quantized = graph.add_op(quantize(), &inputs, &format!("{name}_quantized"), near)?;
+    let inputs = [quantized, scale, zero_point];
+    let restored = graph.add_op(dequantize(), &inputs, &format!("{name}_dequantized"), near)?;
+    readers.into_iter().try_for_each(|(node, slot)| graph.set_input(node, slot as usize, Some(restored)))
+}
+
+fn quantize() -> NodeSpec {
+    NodeSpec::new("QuantizeLinear")
+}
+
+fn dequantize() -> NodeSpec {
+    NodeSpec::new("DequantizeLinear")
+}
+
+/// Quantizes weights and biases of the kernels: weights once, biases for each kernel with the scale of its products.
+fn quantize_constants(
+    graph: &mut Graph,
+    plan: &Plan,
+    parameters: &BTreeMap<ValueId, ActivationParameters>,
+    cx: &mut Cx<'_>,
+) -> Result<()> {
+    let input_scale = |kernel: &Kernel| {
+        let source = plan.values.get(&kernel.input)?;
+        parameters.get(source).map(|p| p.scale)
+    };
+    let mut scales: BTreeMap<ValueId, Vec<f32>> = BTreeMap::new();
+    for kernel in &plan.kernels {
+        let Some(input_scale) = input_scale(kernel) else { continue };
+        let scales = scales.entry(kernel.weight).or_insert_with(|| kernel.scales.clone());
+        for (scale, &bias) in scales.iter_mut().zip(kernel.bias.iter().flat_map(|b| &b.values)) {
+            *scale = scale.max(least_weight_scale(bias, input_scale));
+        }
+    }
+    let mut done = BTreeSet::new();
+    for kernel in &plan.kernels {
+        let (Some(input_scale), Some(scales)) = (input_scale(kernel), scales.get(&kernel.weight)) else { continue };
+        let site = graph.site(kernel.node).with_tensor(graph.value(kernel.weight).describe());
+        if let Some(bias) = &kernel.bias {
+            replace_bias(graph, bias, input_scale, scales)?;
+        }
+        let mut figures = vec![("input_scale", f64::from(input_scale))];
+        if done.insert(kernel.weight) {
+            let layout = Layout::along(kernel.tensor.shape(), &kernel.axis);
+            let quantized = quantize_weights(&kernel.tensor, layout, scales.clone());
+            figures.push(("weight_snr_db", quantized.energy.snr_db()));
+            let role = Role { kept: kernel.axis.clone(), has_dq_kernel: true };
+            let (value, tensor, reader) = (kernel.weight, kernel.tensor.clone(), kernel.node);
+            // ONNX Runtime takes Conv without zero points, Gemm and MatMul only with them.
+            let form = if graph.node(kernel.node).is("Conv") { Form::Dq } else { Form::DqWithZeroPoints };
+            weights::replace(graph, &Candidate { value, tensor, role, reader }, quantized, form)?;
+        }
+        cx.measured(
+            site,
+            format!("integer arithmetic, weights with a scale for each entry of axis {}", kernel.axis.start),
+            &figures,
+        );
+    }
+    let biases = plan.kernels.iter().filter_map(|kernel| kernel.bias.as_ref()).map(|bias| bias.value);
+    biases.collect::<BTreeSet<_>>().into_iter().try_for_each(|bias| remove_unread_constant(graph, bias))
+}
+
+fn replace_bias(graph: &mut Graph, bias: &Bias, input_scale: f32, weight_scales: &[f32]) -> Result<()> {
+    let name = graph.value(bias.value).name().to_owned();
+    let shape = [bias.values.len() as u64];
+    let levels = Tensor::from_i32(shape, &quantize_bias(&bias.values, input_scale, weight_scales))?;
+    let scales: Vec<f32> = weight_scales.iter().map(|scale| input_scale * scale).collect();
+    let levels = graph.add_initializer(&format!("{name}_quantized"), levels);
+    let scales = graph.add_initializer(&format!("{name}_scale"), Tensor::from_f32(shape, &scales)?);
+    let spec = dequantize().attr("axis", 0);
+    let restored = graph.add_op(spec, &[levels, scales], &format!("{name}_dequantized"), bias.node)?;
+    graph.set_input(bias.node, bias.slot, Some(restored))
+}
+
+/// Removes a constant that nothing reads any more.
+fn remove_unread_constant(graph: &mut Graph, value: ValueId) -> Result<()> {
+    if graph.use_count(value) > 0 || graph.value(value).is_input() {
+        return Ok(());
+    }
+    match graph.producer(value) {
+        Some((node, _)) => graph.remove_node(node),
+        None => graph.remove_value(value),
+    }
+}

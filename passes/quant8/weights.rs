@@ -1,0 +1,207 @@
+//! Weights as 8-bit integers in front of operators that go on computing in float.
+//!
+//! ```text
+//! Conv(x, w)    =>  w = Mul(Cast(w_quantized), w_scale)             Conv(x, w)
+//! MatMul(x, w)  =>  w = DequantizeLinear(w_quantized, w_scale)      MatMul(x, w)
+//! ```
+//!
+//! Runtimes compute Cast and Mul of constants once, when they load the model, so that the first form runs as fast as float
+//! with the same rounded weights. They never do that for DequantizeLinear: it is computed on every run unless the runtime
+//! has a kernel that reads 8-bit weights. Where it has one, in front of MatMul and Gemm, it depends on the processor and
+//! the number of rows which form is faster, so the second is used on request only. The restored value keeps the name of
+//! the weights, so whoever reads them, in whatever graph, reads on.
+//!
+//! Left alone: weights with values that are not finite, that are inputs or outputs of a graph, that something reads as
+//! other than weights, that are too small to gain.
+
+use rayon::prelude::*;
+
+use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
+use super::options::{Form, Settings};
+use super::role::{Role, role_of};
+use crate::error::Result;
+use crate::ir::{DType, Graph, Model, NodeId, NodeSpec, Shape, Tensor, ValueId, ValueType};
+use crate::pass::{Changed, Cx};
+
+/// DequantizeLinear with one scale a channel came with this operator set.
+const FIRST_OPSET_WITH_AXIS: i64 = 13;
+
+/// Bytes of two operators and two initializers besides names and contents.
+const OVERHEAD_BYTES: u64 = 120;
+
+/// Weights that can be quantized.
+pub(super) struct Candidate {
+    pub(super) value: ValueId,
+    pub(super) tensor: Tensor,
+    pub(super) role: Role,
+    /// The first operator that reads them: what restores them stands beside it.
+    pub(super) reader: NodeId,
+}
+
+/// Quantizes the weights of every graph of the model.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) -> Result<Changed> {
+    let opset = model.opset();
+    let mut changed = Changed::No;
+    model.edit_graphs(|graph, path| {
+        cx.enter(path);
+        let candidates = candidates(graph, settings, cx);
+        let scratch = cx.env.scratch;
+        let quantized = candidates
+            .par_iter()
+            .map(|c| {
+                let layout = Layout::along(c.tensor.shape(), &c.role.kept);
+                let Some(scales) = weight_scales(&c.tensor, layout) else { return Ok(None) };
+                let mut quantized = quantize_weights(&c.tensor, layout, scales);
+                quantized.values = scratch.park(quantized.values)?;
+                Ok(Some(quantized))
+            })
+            .collect::<Result<Vec<Option<QuantizedWeights>>>>()?;
+        for (candidate, quantized) in candidates.into_iter().zip(quantized) {
+            let site = graph.site(candidate.reader).with_tensor(graph.value(candidate.value).describe());
+            let Some(quantized) = quantized else {
+                cx.skipped(site, "some of its values are not finite, or too large to restore");
+                continue;
+            };
+            let form = choose_form(settings.form, &candidate, opset);
+            let figures = figures(&candidate, &quantized);
+            replace(graph, &candidate, quantized, form)?;
+            cx.measured(site, describe(&candidate.role, form), &figures);
+            changed = Changed::Yes;
+        }
+        Ok(())
+    })?;
+    cx.enter(&[]);
+    Ok(changed)
+}
+
+/// The weights of one graph, in a stable order; says why where large constants are none.
+fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for value in graph.values() {
+        let Some((reader, tensor)) = float_constant(graph, value) else { continue };
+        let site = || graph.site(reader).with_tensor(graph.value(value).describe());
+        let role = role_of(graph, value, tensor.shape());
+        if (tensor.len() as u64) < settings.min_elements {
+            if role.is_ok() {
+                cx.skipped(site(), format!("fewer than {} elements: stays float", settings.min_elements));
+            }
+            continue;
+        }
+        let is_excluded = || {
+            settings.excludes_value(graph, value)
+                || graph.uses(value).iter().any(|one| settings.excludes_node(graph, one.node))
+        };
+        match role {
+            Err(reason) => cx.skipped(site(), reason),
+            Ok(_) if graph.value(value).is_input() => {
+                cx.skipped(site(), "it is an input of the graph too: a caller may replace it");
+            }
+            Ok(_) if is_excluded() => cx.skipped(site(), "excluded"),
+            Ok(role) if !gets_smaller(graph, value, &tensor, &role) => {
+                cx.skipped(site(), "so few weights share a scale that the file would not get smaller");
+            }
+            Ok(role) => found.push(Candidate { value, tensor, role, reader }),
+        }
+    }
+    found
+}
+
+/// A float constant, initializer or `Constant`, with the first operator that reads it.
+fn float_constant(graph: &Graph, value: ValueId) -> Option<(NodeId, Tensor)> {
+    let held = graph.value(value);
+    let tensor = match held.initializer() {
+        Some(tensor) => tensor.clone(),
+        None => graph.constant(value)?,
+    };
+    let reader = graph.uses(value).first()?.node;
+    tensor.dtype().is_float().then_some((reader, tensor))
+}
+
+fn gets_smaller(graph: &Graph, value: ValueId, tensor: &Tensor, role: &Role) -> bool {
+    let element_bytes = tensor.dtype().bits() / 8;
+    let scales = Layout::along(tensor.shape(), &role.kept).channels as u64;
+    let names = 8 * graph.value(value).name().len() as u64;
+    tensor.len() as u64 + scales * element_bytes + OVERHEAD_BYTES + names < tensor.byte_len()
+}
+
+/// The form for one tensor. DequantizeLinear gives 32-bit floats below operator set 19, and has one axis.
+fn choose_form(form: Form, candidate: &Candidate, opset: i64) -> Form {
+    let fits =
+        opset >= FIRST_OPSET_WITH_AXIS && candidate.tensor.dtype() == DType::F32 && candidate.role.kept.len() <= 1;
+    if form == Form::Dq && fits && candidate.role.has_dq_kernel { Form::Dq } else { Form::Cast }
+}
+
+fn describe(role: &Role, form: Form) -> String {
+    let scales = match role.kept.len() {
+        0 => "one scale".to_owned(),
+        1 => format!("a scale for each entry of axis {}", role.kept.start),
+        _ => format!("a scale for each entry of axes {} to {}", role.kept.start, role.kept.end - 1),
+    };
+    let restored = if form == Form::Cast { "Cast and Mul" } else { "DequantizeLinear" };
+    format!("int8 weights, {scales}, restored by {restored}")
+}
+
+fn figures(candidate: &Candidate, quantized: &QuantizedWeights) -> [(&'static str, f64); 3] {
+    let scale_bytes = quantized.scales.len() as u64 * candidate.tensor.dtype().bits() / 8;
+    [
+        ("snr_db", quantized.energy.snr_db()),
+        ("bytes_before", candidate.tensor.byte_len() as f64),
+        ("bytes_after", (quantized.values.len() as u64 + scale_bytes) as f64),
+    ]
+}
+
+/// Puts 8-bit weights and what restores them in the place of a constant, stored as the constant was: as initializers, or
+/// as `Constant` operators, which function bodies need.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: QuantizedWeights, form: Form) -> Result<()> {
+    let Candidate { value, tensor, role, reader } = candidate;
+    let (dtype, shape) = (tensor.dtype(), tensor.shape());
+    let name = graph.value(*value).name().to_owned();
+    let scale_shape: Vec<u64> = match form {
+        Form::Dq | Form::DqWithZeroPoints => role.kept.clone().map(|axis| shape[axis]).collect(),
+        _ if role.kept.is_empty() => Vec::new(),
+        _ => (0..shape.len()).map(|axis| if role.kept.contains(&axis) { shape[axis] } else { 1 }).collect(),
+    };
+    let zero_points = match form {
+        Form::DqWithZeroPoints => Some(Tensor::from_i8(scale_shape.clone(), &vec![0; quantized.scales.len()])?),
+        _ => None,
+    };
+    let values = Tensor::new(DType::I8, shape, quantized.values)?;
+    let scales = Tensor::from_floats(dtype, scale_shape, &quantized.scales)?;
+    let (values_name, scales_name) = (format!("{name}_quantized"), format!("{name}_scale"));
+    let (values, scales, near) = match graph.producer(*value) {
+        Some((constant, _)) => {
+            let values = add_constant(graph, &values_name, values, constant)?;
+            let scales = add_constant(graph, &scales_name, scales, constant)?;
+            graph.detach_node(constant)?;
+            (values, scales, *reader)
+        }
+        None => {
+            graph.take_initializer(*value)?;
+            (graph.add_initializer(&values_name, values), graph.add_initializer(&scales_name, scales), *reader)
+        }
+    };
+    graph.set_type(*value, ValueType::tensor(dtype, Some(Shape::fixed(shape.iter().copied()))))?;
+    if form != Form::Cast {
+        let axis = role.kept.start as i64;
+        let spec = NodeSpec::new("DequantizeLinear");
+        let spec = if role.kept.is_empty() { spec } else { spec.attr("axis", axis) };
+        let mut inputs = vec![Some(values), Some(scales)];
+        inputs.extend(zero_points.map(|zero| Some(graph.add_initializer(&format!("{name}_zero_point"), zero))));
+        graph.add_node(spec, &inputs, &[*value], near)?;
+        return Ok(());
+    }
+    let cast = NodeSpec::new("Cast").attr("to", i64::from(dtype.to_onnx()));
+    let cast = graph.add_op(cast, &[values], &format!("{name}_cast"), near)?;
+    graph.add_node(NodeSpec::new("Mul"), &[Some(cast), Some(scales)], &[*value], near)?;
+    Ok(())
+}
+
+fn add_constant(graph: &mut Graph, name: &str, tensor: Tensor, near: NodeId) -> Result<ValueId> {
+    graph.add_op(NodeSpec::new("Constant").attr("value", tensor), &[], name, near)
+}

@@ -1,0 +1,242 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use onnx_shrink::pass::pipeline::PRESETS;
+use onnx_shrink::passes;
+
+const EXAMPLES: &str = "\
+Examples:
+  onnx-shrink model.onnx -p quant8 -o small.onnx
+      int8 weights; no data needed
+  onnx-shrink model.onnx -p prune=0.5,quant8 -o small.onnx --inputs calib.npz
+      half of the weights zero, int8 arithmetic calibrated on real inputs
+  onnx-shrink model.onnx -p quant8 -o small.onnx --inputs calib.npz --max-drift snr=30 --max-drift top1=0.99
+      the same, refused unless it stays that close to the original
+  onnx-shrink check model.onnx small.onnx --inputs eval.npz --max-drift top1=0.99
+      the gate alone, for CI
+  onnx-shrink inspect model.onnx
+      where the bytes are
+
+Exit codes:
+  0  done, and within the gate
+  1  the result drifted too far or is a worse file (not written unless --force)
+  2  wrong usage, bad input, or an error
+  3  no backend here can run the model (not written unless --no-validate or --force)";
+
+/// Makes ONNX models smaller and faster, proves how far the result drifted, and refuses to ship a worse file
+#[derive(Debug, Parser)]
+#[command(
+    name = "onnx-shrink",
+    version,
+    after_long_help = EXAMPLES,
+    after_help = "Use --help for examples, the passes and exit codes.",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) shrink: ShrinkArgs,
+}
+
+impl Cli {
+    /// The options every command has.
+    pub(super) fn common(&self) -> &Common {
+        const NONE: &Common = &Common { threads: None, quiet: false, verbose: 0 };
+        match &self.command {
+            None => &self.shrink.common,
+            Some(Command::Check(args)) => &args.common,
+            Some(Command::Inspect(args)) => &args.common,
+            Some(Command::Print(args)) => &args.common,
+            Some(Command::Passes(_) | Command::Completions { .. }) => NONE,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Compare two models on the same inputs: a drift gate for CI
+    Check(CheckArgs),
+    /// Show what a model is made of: size by operator and tensor, types, sparsity
+    Inspect(InspectArgs),
+    /// Print a model in ONNX's textual syntax
+    Print(PrintArgs),
+    /// List passes and presets, or describe one of them
+    Passes(PassesArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of every command that works on models.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Number of threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Log what is done to standard error; repeat for more (or set RUST_LOG)
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+/// Options about running models.
+#[derive(Debug, Args)]
+pub(super) struct Running {
+    /// Hold the result to a bound; may be repeated
+    ///
+    /// METRIC is snr (decibels, at least), top1, top5, cosine, equal (at least), max-abs, rel-l2, accuracy-drop (at
+    /// most). OUTPUT:METRIC=VALUE bounds one output. A bound on snr replaces the default gate, all others are added to
+    /// it.
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub(super) max_drift: Vec<String>,
+    /// The runtime that runs models
+    #[arg(long, value_name = "NAME", default_value = "auto",
+          value_parser = PossibleValuesParser::new(["auto", "tract", "onnxruntime"]))]
+    pub(super) backend: String,
+    /// Seed of everything random: equal seeds give equal bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShrinkArgs {
+    /// The ONNX model
+    #[arg(value_name = "MODEL", required = true)]
+    pub(super) model: Option<PathBuf>,
+    /// Passes to run, in order: PASS[=OPTION[:OPTION...]][,PASS...]
+    #[arg(short, long, value_name = "PIPELINE", default_value = "simplify")]
+    pub(super) passes: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Do everything but write the output
+    #[arg(long, conflicts_with = "output")]
+    pub(super) dry_run: bool,
+    /// Real inputs, to calibrate on and to compare on
+    ///
+    /// An .npz file (one array for each input), an .npy file, a folder of those or of ONNX test_data_set_* folders, or
+    /// synthetic[:N]. An array with one dimension more than its input holds one sample after the other. An array `label`
+    /// holds the right classes.
+    #[arg(long, value_name = "DATA")]
+    pub(super) inputs: Option<String>,
+    /// Inputs to compare on, where they should be others than those to calibrate on
+    #[arg(long, value_name = "DATA")]
+    pub(super) eval_inputs: Option<String>,
+    #[command(flatten)]
+    pub(super) running: Running,
+    /// Do not compare the result with the original
+    #[arg(long)]
+    pub(super) no_validate: bool,
+    /// Write the result even where it is refused; the exit code still tells
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write weights of at least MIN_BYTES (1024 unless told) to a side file FILE.data
+    #[arg(long, value_name = "MIN_BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "1024")]
+    pub(super) external_data: Option<u64>,
+    /// Write the report as JSON to a file
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Write the model after each pass to a folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Debugging")]
+    pub(super) dump_each: Option<PathBuf>,
+    /// Stop after so many passes
+    #[arg(long, value_name = "N", help_heading = "Debugging")]
+    pub(super) stop_after: Option<usize>,
+    /// Run the model after each pass and compare it with the original
+    #[arg(long, help_heading = "Debugging")]
+    pub(super) verify_each: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Without --max-drift: 10 dB on every output. NaN, infinity or another shape always fails.")]
+pub(super) struct CheckArgs {
+    /// The model that is right
+    #[arg(value_name = "REFERENCE")]
+    pub(super) reference: PathBuf,
+    /// The model to hold against it
+    #[arg(value_name = "CANDIDATE")]
+    pub(super) candidate: PathBuf,
+    /// Inputs to run both on: .npz, .npy, a folder, or synthetic[:N] [default: synthetic:4]
+    #[arg(long, value_name = "DATA")]
+    pub(super) inputs: Option<String>,
+    #[command(flatten)]
+    pub(super) running: Running,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The ONNX model
+    #[arg(value_name = "MODEL")]
+    pub(super) model: PathBuf,
+    /// Show so many of the largest tensors and operators
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(super) top: usize,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PrintArgs {
+    /// The ONNX model
+    #[arg(value_name = "MODEL")]
+    pub(super) model: PathBuf,
+    /// Print the contents of large tensors, too, instead of a hash of them
+    #[arg(long)]
+    pub(super) full: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PassesArgs {
+    /// A pass or preset to describe
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+}
+
+/// The parser, with the passes of the registry in its help.
+pub(super) fn command() -> clap::Command {
+    let mut text = String::from("Passes to run, in order: PASS[=OPTION[:OPTION...]][,PASS...]\n\n");
+    let width = passes::ALL.iter().map(|info| info.name.len()).chain(PRESETS.iter().map(|p| p.name.len())).max();
+    let width = width.unwrap_or(0);
+    for preset in PRESETS {
+        text += &format!("  {:width$}  {}\n", preset.name, preset.summary);
+    }
+    for info in passes::ALL {
+        text += &format!("  {:width$}  {}\n", info.name, info.summary);
+    }
+    text += "\nAn option is key=value, the first of a pass may leave out its key: prune=0.5:scope=global,quant8. \
+             `onnx-shrink passes NAME` describes the options.";
+    Cli::command().mut_arg("passes", |arg| arg.long_help(text))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn is_well_formed() {
+        super::command().debug_assert();
+    }
+}

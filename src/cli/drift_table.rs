@@ -1,0 +1,62 @@
+//! Drift as a table.
+
+use onnx_shrink::validate::{DriftReport, Failure, OutputDrift};
+
+use super::style;
+
+/// One line for each output, and the accuracy where there are labels.
+pub(super) fn render(drift: &DriftReport) -> String {
+    let mut table = style::table(&["output", "drift", "noise floor", "max abs", "cosine", "top-1"], 1);
+    for (index, output) in drift.outputs.iter().enumerate() {
+        let noise = drift.noise.as_ref().and_then(|noise| noise.get(index));
+        table.add_row([
+            output.name.clone(),
+            decibels(output),
+            noise.map_or_else(|| "-".to_owned(), decibels),
+            output.max_abs.map_or_else(|| "-".to_owned(), |value| format!("{value:.3e}")),
+            output.cosine.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}")),
+            output.top1.map_or_else(|| "-".to_owned(), style::percent),
+        ]);
+    }
+    let mut text = style::lines(&table);
+    if let Some(accuracy) = &drift.accuracy {
+        let (low, high) = accuracy.interval95;
+        text += &format!(
+            "accuracy {:.2} % -> {:.2} % on {} labels (95 % interval {:.2} .. {:.2} %)\n",
+            100.0 * accuracy.before,
+            100.0 * accuracy.after,
+            accuracy.samples,
+            100.0 * low,
+            100.0 * high
+        );
+    }
+    text
+}
+
+/// Which runtime ran the models on how many samples.
+pub(super) fn setting(drift: &DriftReport, data: &str) -> String {
+    let (before, after) = (&drift.backend_reference, &drift.backend_candidate);
+    let backend = if before == after { before.clone() } else { format!("{before} and {after}") };
+    format!("compared in {backend} on {data}\n")
+}
+
+/// The gates that do not hold.
+pub(super) fn failures(failures: &[Failure]) -> String {
+    failures
+        .iter()
+        .map(|failure| {
+            let place = failure.output.as_ref().map(|output| format!(" `{output}`:")).unwrap_or_default();
+            format!("failed:{place} {}, found {} (gate {})\n", failure.expected, failure.found, failure.gate)
+        })
+        .collect()
+}
+
+fn decibels(output: &OutputDrift) -> String {
+    match output.snr_db {
+        _ if output.mismatch.is_some() => "another shape".to_owned(),
+        _ if output.exact => "exact".to_owned(),
+        Some(snr) => format!("{snr:.1} dB"),
+        None if output.is_numeric() => "equal".to_owned(),
+        None => format!("{} equal", style::percent(output.equal)),
+    }
+}

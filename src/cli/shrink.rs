@@ -1,0 +1,143 @@
+//! `onnx-shrink MODEL -p PIPELINE -o OUT`.
+
+use std::path::Path;
+
+use onnx_shrink::pass::RemarkKind;
+use onnx_shrink::pass::report::StepReport;
+use onnx_shrink::shrink::{Report, ShrinkOptions, Shrunk, Status, shrink};
+use onnx_shrink::{Error, Result};
+
+use super::args::{Running, ShrinkArgs};
+use super::progress::Bars;
+use super::{drift_table, json, style, to_stdout, to_stdout_json};
+
+/// Runs the command; a result that is refused is an error after its report.
+pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
+    let Some(model) = &args.model else { return Err(Error::usage("no model is named")) };
+    if args.output.is_none() && !args.dry_run {
+        return Err(Error::usage("no output is named")
+            .expected("-o FILE, or --dry-run to write nothing")
+            .help(format!("for instance: onnx-shrink {} -p {} -o small.onnx", model.display(), args.passes)));
+    }
+    let options = options(args)?;
+    let Shrunk { report, refusal } = shrink(model, &options, &Bars::new(args.common.quiet))?;
+    if let Some(path) = &args.report {
+        std::fs::write(path, json(&report)?).map_err(|e| Error::io("write the report to", path, e))?;
+    }
+    if args.json {
+        to_stdout_json(&report)?;
+    } else if !args.common.quiet {
+        to_stdout(render(&report).as_bytes())?;
+    }
+    if !args.common.quiet {
+        report.warnings.iter().for_each(|text| style::warning(text));
+        if refusal.is_some() && report.written {
+            style::warning("the result was written because of --force, although:");
+        }
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
+fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
+    let Running { max_drift, backend, seed } = &args.running;
+    Ok(ShrinkOptions {
+        output: args.output.clone(),
+        inputs: args.inputs.clone(),
+        eval_inputs: args.eval_inputs.clone(),
+        gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
+        validate: !args.no_validate,
+        force: args.force,
+        backend: backend.parse()?,
+        seed: *seed,
+        dump_each: args.dump_each.clone(),
+        stop_after: args.stop_after,
+        verify_each: args.verify_each,
+        external_from_bytes: args.external_data,
+        ..ShrinkOptions::new(args.passes.parse()?)
+    })
+}
+
+fn render(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.steps.is_empty() {
+        text += &steps(&report.steps);
+        text.push('\n');
+    }
+    let (before, after) = (&report.input, &report.output);
+    let mut table = style::table(&["", "before", "after", ""], 1);
+    table.add_row([
+        "bytes".to_owned(),
+        style::grouped(before.total_bytes()),
+        style::grouped(after.total_bytes()),
+        format!("{:.2} x smaller", report.ratio),
+    ]);
+    table.add_row([
+        "operators".to_owned(),
+        style::grouped(before.census.nodes),
+        style::grouped(after.census.nodes),
+        String::new(),
+    ]);
+    table.add_row([
+        "zero weights".to_owned(),
+        style::percent(before.sparsity),
+        style::percent(after.sparsity),
+        String::new(),
+    ]);
+    text += &style::lines(&table);
+    text.push('\n');
+    let validation = &report.validation;
+    if let Some(drift) = &validation.drift {
+        text += &drift_table::render(drift);
+        text += &drift_table::setting(drift, validation.data.as_deref().unwrap_or("no data"));
+    }
+    text += &drift_table::failures(&validation.failures);
+    text += &verdict(report);
+    text
+}
+
+fn steps(steps: &[StepReport]) -> String {
+    let mut table = style::table(&["pass", "effect", "operators", "constants", "applied", "skipped", "seconds"], 2);
+    let mut notes = String::new();
+    for step in steps {
+        let count = |kind| step.remarks.iter().filter(|remark| remark.kind == kind).count().to_string();
+        table.add_row([
+            step.step.clone(),
+            if step.changed { step.effect.to_string() } else { "nothing to do".to_owned() },
+            difference(step.before.nodes, step.after.nodes),
+            difference(step.before.constant_bytes, step.after.constant_bytes),
+            count(RemarkKind::Applied),
+            count(RemarkKind::Skipped),
+            format!("{:.2}", step.seconds),
+        ]);
+        for remark in step.remarks.iter().filter(|remark| remark.kind == RemarkKind::Note) {
+            notes += &format!("{}: {}\n", step.step, remark.text);
+        }
+    }
+    style::lines(&table) + &notes
+}
+
+fn difference(before: u64, after: u64) -> String {
+    match after.cmp(&before) {
+        std::cmp::Ordering::Less => format!("-{}", style::grouped(before - after)),
+        std::cmp::Ordering::Equal => "0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", style::grouped(after - before)),
+    }
+}
+
+fn verdict(report: &Report) -> String {
+    let validation = &report.validation;
+    let reason = validation.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let judged = match validation.status {
+        Status::Passed => format!("within the gate: {}", validation.gates.join(", ")),
+        Status::Failed => format!("refused{reason}"),
+        Status::Identical => "identical to the input, byte for byte".to_owned(),
+        Status::Skipped => format!("not compared{reason}"),
+        Status::Impossible => format!("could not be compared{reason}"),
+    };
+    let written = match &report.output.path {
+        Some(path) if report.written => format!("wrote {}", Path::new(path).display()),
+        Some(path) => format!("did not write {path}"),
+        None => "dry run: nothing written".to_owned(),
+    };
+    format!("{judged}\n{written} in {:.2} s\n", report.seconds)
+}

@@ -1,0 +1,80 @@
+//! How messages look.
+
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{CellAlignment, Table, presets};
+use onnx_shrink::Error;
+
+/// Whether standard error shows colours: on a terminal, unless the user objects (<https://no-color.org>).
+pub(super) fn colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// An error, with its place, what was expected, what was found, and help.
+pub(super) fn error(error: &Error) {
+    message("error", "\x1b[1;31m", &error.to_string());
+}
+
+/// Something the user should know.
+pub(super) fn warning(text: &str) {
+    message("warning", "\x1b[1;33m", text);
+}
+
+fn message(label: &str, colour: &str, text: &str) {
+    let mut stderr = io::stderr().lock();
+    // There is nowhere left to report a failure to.
+    let _ = if colours() {
+        writeln!(stderr, "{colour}{label}:\x1b[0m {text}")
+    } else {
+        writeln!(stderr, "{label}: {text}")
+    };
+}
+
+/// A table without lines. The first column is text; `numbers` says from which column on the others are figures.
+pub(super) fn table(header: &[&str], numbers: usize) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(header);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index >= numbers {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The table as lines without blanks at their ends.
+pub(super) fn lines(table: &Table) -> String {
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// A number of bytes with its digits in groups: `22,713,344`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A share as percent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22_713_344, "22,713,344")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Runs a plan: pass after pass, each one checked.
+//!
+//! After every pass the structure of the model and its signature must be as sound as before; what is not names the pass.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::pipeline::{Plan, Planned};
+use super::report::StepReport;
+use super::{Changed, Cx, Effect, Env};
+use crate::census::census;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::text::{self, PrintOptions};
+use crate::ir::{Model, Signature, TypedName, check};
+use crate::onnx::{self, EncodeOptions};
+
+/// A group that has not settled by then never will: two of its passes undo each other's work.
+const MAX_ROUNDS: usize = 16;
+
+/// Executes the model after a pass, with the strongest effect so far, and fails where it drifted.
+pub type Verify<'a> = dyn Fn(&Model, &str, Effect) -> Result<()> + 'a;
+
+/// How to run a plan, beyond what is in it.
+#[derive(Clone, Copy, Default)]
+pub struct RunOptions<'a> {
+    /// Write the model after each pass to this folder.
+    pub dump_each: Option<&'a Path>,
+    /// Stop after so many passes; those a preset repeats count each time.
+    pub stop_after: Option<usize>,
+    /// Called after each pass that changed something.
+    pub verify: Option<&'a Verify<'a>>,
+}
+
+impl fmt::Debug for RunOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunOptions")
+            .field("dump_each", &self.dump_each)
+            .field("stop_after", &self.stop_after)
+            .field("verify", &self.verify.is_some())
+            .finish()
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    /// Each pass that ran, in order.
+    pub steps: Vec<StepReport>,
+    /// The strongest effect of the passes that changed something; `None` where none did.
+    pub effect: Option<Effect>,
+}
+
+impl Run {
+    /// Whether any pass changed the model.
+    pub fn changed(&self) -> Changed {
+        self.effect.is_some().into()
+    }
+}
+
+/// Runs a plan on a model.
+///
+/// # Errors
+/// Passes on what a pass returns; [`ErrorKind::BrokenPass`] where a pass left the model damaged or changed its
+/// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass.
+pub fn run(mut plan: Plan, model: &mut Model, env: &Env<'_>, options: &RunOptions<'_>) -> Result<Run> {
+    let mut runner = Runner { env, options, signature: model.signature(), run: Run::default() };
+    if let Some(folder) = options.dump_each {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
+    }
+    for group in &mut plan.groups {
+        let rounds = if group.repeats { MAX_ROUNDS } else { 1 };
+        for round in 1..=rounds {
+            let mut changed = Changed::No;
+            for planned in &mut group.passes {
+                if options.stop_after.is_some_and(|limit| runner.run.steps.len() >= limit) {
+                    return Ok(runner.run);
+                }
+                changed |= runner.step(planned, model, round)?;
+            }
+            if !changed.is_yes() {
+                break;
+            }
+        }
+    }
+    Ok(runner.run)
+}
+
+struct Runner<'a> {
+    env: &'a Env<'a>,
+    options: &'a RunOptions<'a>,
+    signature: Signature,
+    run: Run,
+}
+
+impl Runner<'_> {
+    fn step(&mut self, planned: &mut Planned, model: &mut Model, round: usize) -> Result<Changed> {
+        let info = planned.info;
+        if let Some(needed) = info.min_opset
+            && model.opset() < needed
+        {
+            return Err(old_opset(info.name, needed, model));
+        }
+        let before = census(model);
+        let start = Instant::now();
+        let mut cx = Cx::new(self.env, info.name);
+        let changed = planned.pass.run(model, &mut cx)?;
+        let seconds = start.elapsed().as_secs_f64();
+        check::structure(model).map_err(|e| broken(info.name, "left a damaged model behind", &e))?;
+        self.check_signature(info.name, model)?;
+        let after = census(model);
+        tracing::info!(
+            pass = %planned.text, changed = changed.is_yes(), seconds,
+            nodes = after.nodes, constant_bytes = after.constant_bytes, "ran"
+        );
+        let step = StepReport::new(planned.text.clone(), info.effect, round, changed, seconds, (before, after), cx);
+        self.run.steps.push(step);
+        if changed.is_yes() {
+            let effect = self.run.effect.map_or(info.effect, |effect| effect.max(info.effect));
+            self.run.effect = Some(effect);
+            if let Some(verify) = self.options.verify {
+                verify(model, info.name, effect)?;
+            }
+        }
+        if let Some(folder) = self.options.dump_each {
+            dump(folder, self.run.steps.len(), info.name, model)?;
+        }
+        Ok(changed)
+    }
+
+    fn check_signature(&self, pass: &str, model: &Model) -> Result<()> {
+        let now = model.signature();
+        if now == self.signature {
+            return Ok(());
+        }
+        let sides = [("input", &self.signature.inputs, &now.inputs), ("output", &self.signature.outputs, &now.outputs)];
+        let difference = sides.into_iter().find_map(|(side, before, after)| {
+            let place = (0..before.len().max(after.len())).find(|&i| before.get(i) != after.get(i))?;
+            let text =
+                |name: Option<&TypedName>| name.map_or(format!("no {side} {place}"), |name| format!("{side} `{name}`"));
+            Some((text(before.get(place)), text(after.get(place))))
+        });
+        let (expected, found) = difference.unwrap_or_default();
+        Err(Error::new(ErrorKind::BrokenPass, format!("pass `{pass}` changed the signature of the model"))
+            .expected(expected)
+            .found(found)
+            .help(report_it(pass)))
+    }
+}
+
+fn old_opset(pass: &str, needed: i64, model: &Model) -> Error {
+    Error::unsupported(format!("pass `{pass}` cannot work on a model of this operator set"))
+        .expected(format!("opset {needed} or later"))
+        .found(format!("opset {}", model.opset()))
+        .help(format!("export the model again with opset {needed}, or convert it with onnx.version_converter"))
+}
+
+fn broken(pass: &str, what: &str, error: &Error) -> Error {
+    Error::new(ErrorKind::BrokenPass, format!("pass `{pass}` {what}"))
+        .at(error.site().clone())
+        .found(error.what())
+        .help(report_it(pass))
+}
+
+fn report_it(pass: &str) -> String {
+    format!("this is a defect of onnx-shrink, not of the model: please report it; meanwhile leave `{pass}` out")
+}
+
+/// Writes the model after the pass that ran as number `number`.
+fn dump(folder: &Path, number: usize, pass: &str, model: &Model) -> Result<()> {
+    let path = |extension: &str| -> PathBuf { folder.join(format!("{number:02}-{pass}.{extension}")) };
+    let side_file_name = format!("{number:02}-{pass}.onnx.data");
+    let encoded =
+        onnx::encode(model, &EncodeOptions { external_from_bytes: None, side_file_name: side_file_name.clone() })?;
+    write(&path("onnx"), |file| encoded.write_model(file))?;
+    if encoded.side_len() > 0 {
+        write(&folder.join(side_file_name), |file| encoded.write_side(file))?;
+    }
+    let text = text::print(model, &PrintOptions::default());
+    write(&path("txt"), |file| io::Write::write_all(file, text.as_bytes()))?;
+    Ok(())
+}
+
+fn write(path: &Path, contents: impl FnOnce(&mut std::fs::File) -> io::Result<()>) -> Result<()> {
+    std::fs::File::create(path).and_then(|mut file| contents(&mut file)).map_err(|e| Error::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BackendChoice;
+    use crate::pass::pipeline::Group;
+    use crate::pass::{NoProgress, Pass, PassInfo, Scope, Scratch};
+
+    /// Does what it is told to, so many times.
+    #[derive(Debug)]
+    struct Scripted {
+        times: usize,
+        script: fn(&mut Model),
+    }
+
+    impl Pass for Scripted {
+        fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+            if self.times == 0 {
+                return Ok(Changed::No);
+            }
+            self.times -= 1;
+            (self.script)(model);
+            cx.note("ran");
+            Ok(Changed::Yes)
+        }
+    }
+
+    static EXACT: PassInfo = PassInfo {
+        name: "scripted",
+        summary: "Do as the test says",
+        effect: Effect::Exact,
+        scope: Scope::MainGraph,
+        min_opset: None,
+        options: &[],
+        build: |_| Err(Error::usage("only built by tests")),
+    };
+    static LOSSY: PassInfo = PassInfo { name: "lossy", effect: Effect::Lossy, min_opset: Some(13), ..EXACT };
+
+    fn planned(info: &'static PassInfo, times: usize, script: fn(&mut Model)) -> Planned {
+        Planned { info, text: info.name.to_owned(), pass: Box::new(Scripted { times, script }) }
+    }
+
+    fn run_plan(passes: Vec<Planned>, repeats: bool, model: &mut Model, stop_after: Option<usize>) -> Result<Run> {
+        let env = Env {
+            seed: 0,
+            calibration: None,
+            backend: BackendChoice::Auto,
+            scratch: &Scratch::in_memory(),
+            progress: &NoProgress,
+        };
+        let options = RunOptions { stop_after, ..RunOptions::default() };
+        run(Plan { groups: vec![Group { passes, repeats }] }, model, &env, &options)
+    }
+
+    fn opset13() -> Model {
+        let mut model = Model::default();
+        model.set_opset("", 13);
+        model
+    }
+
+    #[test]
+    fn repeats_a_group_until_it_settles() {
+        let passes = vec![planned(&EXACT, 2, |_| {}), planned(&EXACT, 1, |_| {})];
+        let run = run_plan(passes, true, &mut opset13(), None).unwrap();
+        let changed: Vec<bool> = run.steps.iter().map(|step| step.changed).collect();
+        assert_eq!(changed, [true, true, true, false, false, false]);
+        assert_eq!(run.effect, Some(Effect::Exact));
+    }
+
+    #[test]
+    fn gives_up_on_a_group_that_never_settles() {
+        let run = run_plan(vec![planned(&EXACT, usize::MAX, |_| {})], true, &mut opset13(), None).unwrap();
+        assert_eq!(run.steps.len(), MAX_ROUNDS);
+    }
+
+    #[test]
+    fn takes_the_strongest_effect_of_what_changed_something() {
+        let effect = |lossy: usize| {
+            let passes = vec![planned(&EXACT, 1, |_| {}), planned(&LOSSY, lossy, |_| {})];
+            run_plan(passes, false, &mut opset13(), None).unwrap().effect
+        };
+        assert_eq!(effect(1), Some(Effect::Lossy));
+        assert_eq!(effect(0), Some(Effect::Exact));
+        let nothing = run_plan(vec![planned(&LOSSY, 0, |_| {})], false, &mut opset13(), None).unwrap();
+        assert!(!nothing.changed().is_yes());
+    }
+
+    #[test]
+    fn stops_where_it_is_told() {
+        let passes = vec![planned(&EXACT, 1, |_| {}), planned(&EXACT, 1, |_| {})];
+        assert_eq!(run_plan(passes, false, &mut opset13(), Some(1)).unwrap().steps.len(), 1);
+    }
+
+    #[test]
+    fn names_opset_and_pass_where_the_model_is_too_old() {
+        let mut model = Model::default();
+        model.set_opset("", 11);
+        let error = run_plan(vec![planned(&LOSSY, 1, |_| {})], false, &mut model, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let text = error.to_string();
+        assert!(text.contains("`lossy`") && text.contains("opset 13") && text.contains("opset 11"), "{text}");
+    }
+
+    #[test]
+    fn a_changed_signature_names_the_pass() {
+        let add_output = |model: &mut Model| {
+            let tensor = crate::ir::Tensor::from_f32(vec![1], &[1.0]).unwrap();
+            let value = model.graph.add_initializer("extra", tensor);
+            model.graph.add_output(value).unwrap();
+        };
+        let error = run_plan(vec![planned(&EXACT, 1, add_output)], false, &mut opset13(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPass);
+        let text = error.to_string();
+        assert!(text.contains("`scripted`") && text.contains("extra") && text.contains("no output 0"), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_graph_names_the_pass() {
+        let use_undefined = |model: &mut Model| {
+            let value = model.graph.add_value("ghost", crate::ir::ValueType::Unknown);
+            model.graph.outputs.push(crate::ir::graph::Output { value, info: Default::default() });
+            model.graph.value_mut(value).unwrap().output_uses = 1;
+        };
+        let error = run_plan(vec![planned(&EXACT, 1, use_undefined)], false, &mut opset13(), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPass);
+        assert!(error.to_string().contains("`ghost`"), "{error}");
+    }
+}

@@ -1,0 +1,334 @@
+//! Pipelines as text: what `-p` takes, what the report prints and what a file remembers.
+//!
+//! ```text
+//! pipeline := step (',' step)*      step := name ('=' arg (':' arg)*)?      arg := (key '=')? value
+//! prune=0.5:scope=global,quant8     prune=exclude=a:exclude=b
+//! ```
+//! A value may hold anything: what has a meaning here is written as `%2C` (comma), `%3A` (colon), `%3D` (equals sign) and
+//! `%25` (percent sign). Printing a parsed pipeline and parsing it again gives the same pipeline.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Opts, Pass, PassInfo};
+use crate::error::{Error, Result, did_you_mean};
+use crate::passes;
+
+/// Characters that cannot stand in a value as they are. Blanks are among them because those around a step are ignored.
+const RESERVED: &[char] = &['%', ',', ':', '='];
+
+/// A name for a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// The name, used like that of a pass.
+    pub name: &'static str,
+    /// One line without a full stop.
+    pub summary: &'static str,
+    /// The passes it stands for; empty for none.
+    pub expansion: &'static str,
+    /// Whether the passes are repeated until none of them finds anything to do.
+    pub repeats: bool,
+}
+
+/// Every preset, in the order in which lists show them.
+pub const PRESETS: &[Preset] = &[
+    Preset { name: "none", summary: "Do nothing: write the model back as it is", expansion: "", repeats: false },
+    Preset {
+        name: "simplify",
+        summary: "Remove and merge what costs nothing to remove: no accuracy is traded",
+        // Identities hide neighbours from fusion; fusion leaves constants behind that `dedup-initializers` and `dce` see.
+        expansion: "eliminate-identity,fuse-bn,dedup-initializers,dce",
+        repeats: true,
+    },
+];
+
+impl Preset {
+    /// The preset of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        PRESETS.iter().find(|preset| preset.name == name)
+    }
+}
+
+/// An argument of a step: a value, and the key of the option it is for, where one was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arg {
+    key: Option<String>,
+    value: String,
+}
+
+/// One step of a pipeline: the name of a pass or preset, and arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    name: String,
+    args: Vec<Arg>,
+}
+
+/// A sequence of steps, as written; names and options are checked by [`Pipeline::plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    steps: Vec<Step>,
+}
+
+impl FromStr for Pipeline {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let steps = text.split(',').map(|step| parse_step(step.trim(), text)).collect::<Result<_>>()?;
+        Ok(Self { steps })
+    }
+}
+
+impl fmt::Display for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            write!(f, "{}{step}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        for (index, Arg { key, value }) in self.args.iter().enumerate() {
+            f.write_str(if index == 0 { "=" } else { ":" })?;
+            if let Some(key) = key {
+                write!(f, "{key}=")?;
+            }
+            f.write_str(&encode(value))?;
+        }
+        Ok(())
+    }
+}
+
+fn parse_step(text: &str, pipeline: &str) -> Result<Step> {
+    if text.is_empty() {
+        return Err(Error::usage("a step of the pipeline is empty")
+            .expected("names of passes with commas between them, as in `simplify,quant8`")
+            .found(format!("`{pipeline}`"))
+            .help("`none` is the pipeline that does nothing"));
+    }
+    let (name, args) = match text.split_once('=') {
+        Some((name, args)) => (name, args.split(':').map(|arg| parse_arg(arg, text)).collect::<Result<_>>()?),
+        None => (text, Vec::new()),
+    };
+    if !is_word(name) {
+        return Err(Error::usage(format!("`{name}` is no name of a pass"))
+            .expected("letters, digits and `-`; options follow after `=`, as in `prune=0.5:scope=global`")
+            .found(format!("`{text}`")));
+    }
+    Ok(Step { name: name.to_owned(), args })
+}
+
+fn parse_arg(text: &str, step: &str) -> Result<Arg> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, _)) if !is_word(key) => {
+            return Err(Error::usage(format!("`{key}` is no name of an option"))
+                .found(format!("`{step}`"))
+                .help("write `=`, `:` and `,` inside of a value as `%3D`, `%3A` and `%2C`"));
+        }
+        Some((key, value)) => (Some(key.to_owned()), value),
+        None => (None, text),
+    };
+    if value.is_empty() {
+        return Err(Error::usage("an option has no value").expected("key=value").found(format!("`{step}`")));
+    }
+    Ok(Arg { key, value: decode(value)? })
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+fn encode(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for c in value.chars() {
+        if RESERVED.contains(&c) || c.is_whitespace() || c.is_control() {
+            let mut utf8 = [0; 4];
+            encoded.extend(c.encode_utf8(&mut utf8).bytes().map(|byte| format!("%{byte:02X}")));
+        } else {
+            encoded.push(c);
+        }
+    }
+    encoded
+}
+
+fn decode(value: &str) -> Result<String> {
+    let wrong = || {
+        Error::usage("a percent sign in a value is not followed by two hexadecimal digits")
+            .found(format!("`{value}`"))
+            .help("write the percent sign itself as `%25`")
+    };
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut parts = value.split('%');
+    decoded.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit())).ok_or_else(wrong)?;
+        decoded.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
+        decoded.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(decoded).map_err(|_| {
+        Error::usage("a value is not UTF-8 once its percent signs are resolved").found(format!("`{value}`"))
+    })
+}
+
+/// A pass that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) info: &'static PassInfo,
+    /// The step as a user would write it.
+    pub(crate) text: String,
+    pub(crate) pass: Box<dyn Pass>,
+}
+
+/// A part of a plan.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) passes: Vec<Planned>,
+    /// Whether the passes are repeated until none of them changes anything.
+    pub(crate) repeats: bool,
+}
+
+/// A pipeline with its presets expanded and its passes built.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(crate) groups: Vec<Group>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.groups.iter().all(|group| group.passes.is_empty())
+    }
+}
+
+impl Pipeline {
+    /// Looks up passes and presets, checks the options and builds the passes.
+    ///
+    /// # Errors
+    /// Names an unknown pass, preset or option, or a wrong value, and what was probably meant.
+    pub fn plan(&self) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for step in &self.steps {
+            let group = match Preset::find(&step.name) {
+                Some(preset) => expand(preset, step)?,
+                None => Group { passes: vec![step.plan()?], repeats: false },
+            };
+            plan.groups.push(group);
+        }
+        Ok(plan)
+    }
+}
+
+fn expand(preset: &Preset, step: &Step) -> Result<Group> {
+    if !step.args.is_empty() {
+        return Err(Error::usage(format!("preset `{}` takes no options", preset.name))
+            .found(format!("`{step}`"))
+            .help(format!("write its passes instead: {}", preset.expansion)));
+    }
+    let passes = match preset.expansion {
+        "" => Vec::new(),
+        expansion => expansion.parse::<Pipeline>()?.steps.iter().map(Step::plan).collect::<Result<_>>()?,
+    };
+    Ok(Group { passes, repeats: preset.repeats })
+}
+
+impl Step {
+    fn plan(&self) -> Result<Planned> {
+        let info = passes::find(&self.name).ok_or_else(|| unknown_pass(&self.name))?;
+        let args: Vec<_> = self.args.iter().map(|arg| (arg.key.clone(), arg.value.clone())).collect();
+        let pass = (info.build)(&Opts::new(info, &args)?)?;
+        Ok(Planned { info, text: self.to_string(), pass })
+    }
+}
+
+/// The error for a name that is neither a pass nor a preset.
+pub fn unknown_pass(name: &str) -> Error {
+    let known = || passes::ALL.iter().map(|info| info.name).chain(PRESETS.iter().map(|preset| preset.name));
+    let error = Error::usage(format!("there is no pass or preset `{name}`"));
+    match did_you_mean(name, known()) {
+        Some(meant) => error.help(format!("did you mean `{meant}`?")),
+        None => error
+            .expected(format!("one of {}", known().collect::<Vec<_>>().join(", ")))
+            .help("`onnx-shrink passes` describes them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn arg(key: Option<&str>, value: &str) -> Arg {
+        Arg { key: key.map(str::to_owned), value: value.to_owned() }
+    }
+
+    fn parse_error(text: &str) -> String {
+        let error = text.parse::<Pipeline>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        error.to_string()
+    }
+
+    #[test]
+    fn reads_steps_options_and_escapes() {
+        let pipeline: Pipeline = "prune=0.5:scope=global, quant8=exclude=%2Fa%3A0:exclude=b".parse().unwrap();
+        let prune = Step { name: "prune".into(), args: vec![arg(None, "0.5"), arg(Some("scope"), "global")] };
+        let quant8 =
+            Step { name: "quant8".into(), args: vec![arg(Some("exclude"), "/a:0"), arg(Some("exclude"), "b")] };
+        assert_eq!(pipeline.steps, [prune, quant8]);
+        assert_eq!(pipeline.to_string(), "prune=0.5:scope=global,quant8=exclude=/a%3A0:exclude=b");
+    }
+
+    #[test]
+    fn refuses_what_is_no_pipeline() {
+        assert!(parse_error("").contains("`none`"));
+        assert!(parse_error("prune,,quant8").contains("`prune,,quant8`"));
+        assert!(parse_error("prune=").contains("no value"));
+        assert!(parse_error("prune=0.5:").contains("no value"));
+        assert!(parse_error("prune=/a/b=c").contains("`/a/b` is no name of an option"));
+        assert!(parse_error("prune quant8").contains("no name of a pass"));
+        assert!(parse_error("prune=%2").contains("%25"));
+        assert!(parse_error("prune=%+1").contains("%25"));
+        assert!(parse_error("prune=%é").contains("%25"));
+        assert!(parse_error("prune=%FF").contains("UTF-8"));
+    }
+
+    #[test]
+    fn names_what_was_meant() {
+        let error = "simplfy".parse::<Pipeline>().unwrap().plan().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("did you mean `simplify`?"), "{error}");
+        assert!("none=1".parse::<Pipeline>().unwrap().plan().unwrap_err().to_string().contains("takes no options"));
+    }
+
+    #[test]
+    fn presets_expand() {
+        for preset in PRESETS {
+            let plan = preset.name.parse::<Pipeline>().unwrap().plan().unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(plan.is_empty(), preset.expansion.is_empty(), "{}", preset.name);
+            assert!(passes::find(preset.name).is_none(), "`{}` is a pass, too", preset.name);
+        }
+    }
+
+    fn any_arg() -> impl Strategy<Value = Arg> {
+        (proptest::option::of("[a-z][a-z0-9-]{0,8}"), any::<String>().prop_filter("no value", |v| !v.is_empty()))
+            .prop_map(|(key, value)| Arg { key, value })
+    }
+
+    fn any_pipeline() -> impl Strategy<Value = Pipeline> {
+        let step = ("[a-z][a-z0-9-]{0,12}", proptest::collection::vec(any_arg(), 0..4))
+            .prop_map(|(name, args)| Step { name, args });
+        proptest::collection::vec(step, 1..5).prop_map(|steps| Pipeline { steps })
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_it_prints(pipeline in any_pipeline()) {
+            let text = pipeline.to_string();
+            prop_assert!(!text.contains(char::is_whitespace));
+            prop_assert_eq!(text.parse::<Pipeline>().unwrap(), pipeline);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Where a result goes.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::input::Input;
+
+/// A path for the result and a name for its side file that neither of them takes from the input.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) path: PathBuf,
+    pub(super) side_name: String,
+}
+
+impl Destination {
+    /// Checks the output a user named. Without one, the result goes to the folder for temporary files, from where it
+    /// is never moved.
+    ///
+    /// # Errors
+    /// Fails where the output is a side file of the input.
+    pub(super) fn choose(input: &Input, output: Option<&Path>) -> Result<Self> {
+        let Some(path) = output.map(Path::to_owned) else {
+            let name = format!("onnx-shrink-{}.onnx", std::process::id());
+            return Ok(Self { path: std::env::temp_dir().join(&name), side_name: name + ".data" });
+        };
+        if let Some(side) = input.side_files.keys().find(|side| is_same_file(side, &path)) {
+            return Err(Error::usage(format!(
+                "the output `{}` is a file the input reads its weights from",
+                path.display()
+            ))
+            .found(format!("`{}` with the side file `{}`", input.path.display(), side.display()))
+            .help("name another output"));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let taken = |side_name: &str| {
+            let side = folder.join(side_name);
+            let is_of_input = input.side_files.keys().any(|file| is_same_file(file, &side));
+            // While the input is replaced, neither version may lose its side file.
+            is_of_input || (is_same_file(&input.path, &path) && side.exists())
+        };
+        let mut side_name = format!("{name}.data");
+        for number in 2_u32.. {
+            if !taken(&side_name) {
+                break;
+            }
+            side_name = format!("{name}.{number}.data");
+        }
+        Ok(Self { path, side_name })
+    }
+}
+
+/// Whether two paths lead to the same existing file.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,151 @@
+//! Comparing two model files through a backend: load both, run both, say whose fault it is where that fails.
+
+use crate::backend::{BackendChoice, LoadOptions, ModelBytes, Session, load};
+use crate::data::{DataOptions, Hints, Samples, open};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::Model;
+use crate::pass::{Effect, Progress};
+use crate::validate::{CompareOptions, DriftReport, Gate, Tolerance, compare};
+
+/// The samples that stand in where the user gave no data.
+const DEFAULT_SAMPLES: &str = "synthetic:4";
+
+/// One thread for each run: samples run in parallel.
+const THREADS_OF_A_RUN: usize = 1;
+
+/// How to compare two models.
+#[derive(Clone, Copy)]
+pub struct Comparing<'a> {
+    /// The backend for both.
+    pub backend: BackendChoice,
+    /// The seed of synthetic data and of the noise floor.
+    pub seed: u64,
+    /// Who wants to know how far the work has come.
+    pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Comparing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Comparing").field("backend", &self.backend).field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+/// Opens the data to run a model on; without any, makes some up that fits the model.
+///
+/// # Errors
+/// As [`open`]; [`ErrorKind::CannotValidate`] where no data was named and none can be made up.
+pub fn data_for(model: &Model, spec: Option<&str>, seed: u64) -> Result<Box<dyn Samples>> {
+    let hints = Hints::from_graph(&model.graph);
+    let options = DataOptions { signature: &model.signature(), seed, hints: &hints, limit: None };
+    match spec {
+        Some(spec) => open(spec, &options),
+        None => open(DEFAULT_SAMPLES, &options).map_err(|e| {
+            cannot("no inputs can be made up to compare the models on", &e).help("give real inputs with --inputs")
+        }),
+    }
+}
+
+/// Runs both models on all samples.
+///
+/// # Errors
+/// [`ErrorKind::CannotValidate`] where no backend here can run the models, [`ErrorKind::WorseFile`] where only the
+/// candidate fails.
+pub fn measure(
+    reference: &ModelBytes,
+    candidate: &ModelBytes,
+    samples: &dyn Samples,
+    how: &Comparing<'_>,
+) -> Result<DriftReport> {
+    let report = measure_with(how.backend, reference, candidate, samples, how)?;
+    if how.backend == BackendChoice::Auto && report.backend_reference != report.backend_candidate {
+        // Two runtimes differ by more than many a pass: compare like with like.
+        return measure_with(BackendChoice::OnnxRuntime, reference, candidate, samples, how);
+    }
+    Ok(report)
+}
+
+fn measure_with(
+    backend: BackendChoice,
+    reference: &ModelBytes,
+    candidate: &ModelBytes,
+    samples: &dyn Samples,
+    how: &Comparing<'_>,
+) -> Result<DriftReport> {
+    let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN };
+    how.progress.start("comparing", samples.len() as u64);
+    let before = load(backend, reference, &options).map_err(|e| cannot_run("the model", e))?;
+    let after = load(backend, candidate, &options).map_err(|e| does_not_run(e, "load"))?;
+    let progress = |_, _| how.progress.advance(1);
+    let compare_options = CompareOptions { noise: true, seed: how.seed, progress: Some(&progress) };
+    let report = compare(&*before, &*after, samples, &compare_options).map_err(|e| whose_fault(e, &*before, samples));
+    how.progress.finish();
+    report
+}
+
+/// An error while both ran, seen in the light of whether the original runs.
+fn whose_fault(error: Error, reference: &dyn Session, samples: &dyn Samples) -> Error {
+    if !matches!(error.kind(), ErrorKind::Backend | ErrorKind::Unsupported | ErrorKind::CannotValidate) {
+        return error;
+    }
+    match samples.get(0).and_then(|inputs| reference.run(&inputs)) {
+        Ok(_) => does_not_run(error, "run"),
+        Err(_) => cannot_run("the model", error),
+    }
+}
+
+fn cannot_run(what: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unsupported | ErrorKind::Backend => cannot(&format!("no backend here can run {what}"), &error).help(
+            "install ONNX Runtime (`pip install onnxruntime`, or ORT_DYLIB_PATH naming its library); or give other \
+             inputs with --inputs",
+        ),
+        _ => error,
+    }
+}
+
+/// The candidate fails where the original does not.
+fn does_not_run(error: Error, what: &str) -> Error {
+    match error.kind() {
+        ErrorKind::Unsupported => cannot_run("the result", error),
+        ErrorKind::Backend | ErrorKind::InvalidModel => {
+            Error::new(ErrorKind::WorseFile, format!("the result does not {what}, the original does"))
+                .at(error.site().clone())
+                .found(error.what())
+        }
+        _ => error,
+    }
+}
+
+fn cannot(what: &str, error: &Error) -> Error {
+    Error::new(ErrorKind::CannotValidate, what).at(error.site().clone()).found(error.what())
+}
+
+/// The gates of a result: those of the user, and the default for what was done. A bound on `snr` for all outputs takes
+/// the place of the default.
+pub fn gates_for(effect: Option<Effect>, user: &[Gate]) -> Vec<Gate> {
+    let tolerance = match effect {
+        None | Some(Effect::Exact) => Tolerance::Exact,
+        Some(Effect::Rounding) => Tolerance::Rounding,
+        Some(Effect::Lossy) => Tolerance::Lossy,
+    };
+    let replaced = user.iter().any(|gate| gate.to_string().starts_with("snr="));
+    (!replaced).then(|| Gate::tolerance(tolerance)).into_iter().chain(user.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gates(effect: Effect, user: &[&str]) -> Vec<String> {
+        let user: Vec<Gate> = user.iter().map(|gate| gate.parse().unwrap()).collect();
+        gates_for(Some(effect), &user).iter().map(Gate::to_string).collect()
+    }
+
+    #[test]
+    fn the_default_gate_yields_to_a_bound_on_decibels_only() {
+        assert_eq!(gates(Effect::Exact, &[]), ["equal bits"]);
+        assert_eq!(gates(Effect::Rounding, &["top1=0.9"]), ["snr=60", "top1=0.9"]);
+        assert_eq!(gates(Effect::Lossy, &["snr=5"]), ["snr=5"]);
+        assert_eq!(gates(Effect::Lossy, &["y:snr=5"]), ["snr=10", "y:snr=5"]);
+    }
+}

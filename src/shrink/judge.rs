@@ -1,0 +1,116 @@
+//! Whether a result may ship.
+
+use std::sync::Arc;
+
+use super::drift::{Comparing, data_for, gates_for, measure};
+use super::report::{Status, Validation};
+use super::{Original, ShrinkOptions};
+use crate::backend::ModelBytes;
+use crate::data::Samples;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::Model;
+use crate::onnx::{self, EncodeOptions};
+use crate::pass::Effect;
+use crate::validate::Gate;
+
+/// The data of a run.
+#[derive(Debug)]
+pub(super) struct Data {
+    calibration: Option<Arc<dyn Samples>>,
+    /// The data to compare on; where none can be made up, why, which matters only once it is needed.
+    pub(super) evaluation: Result<Arc<dyn Samples>>,
+}
+
+impl Data {
+    /// Opens what the user named, so that a mistake there shows before the work begins.
+    ///
+    /// # Errors
+    /// As [`data_for`].
+    pub(super) fn open(model: &Model, options: &ShrinkOptions) -> Result<Self> {
+        let named = |spec: &Option<String>| -> Result<Option<Arc<dyn Samples>>> {
+            spec.as_deref().map(|spec| Ok(data_for(model, Some(spec), options.seed)?.into())).transpose()
+        };
+        let calibration = named(&options.inputs)?;
+        let evaluation = match named(&options.eval_inputs)?.or(calibration.clone()) {
+            Some(samples) => Ok(samples),
+            None => data_for(model, None, options.seed).map(Arc::from),
+        };
+        Ok(Self { calibration, evaluation })
+    }
+
+    /// The data that passes may learn from.
+    pub(super) fn calibration(&self) -> Option<&dyn Samples> {
+        self.calibration.as_deref()
+    }
+}
+
+/// A comparison, and why the result is refused, if it is.
+pub type Judged = (Validation, Option<Error>);
+
+/// Compares two models and holds the drift to the gates: those of the user, and the default for what was done.
+///
+/// # Errors
+/// Fails where data or gates do not fit the model. That the result is no good, or cannot be judged, is a refusal.
+pub fn judge_drift(
+    original: &ModelBytes,
+    result: &ModelBytes,
+    effect: Option<Effect>,
+    gates: &[Gate],
+    samples: Result<impl AsRef<dyn Samples>>,
+    how: &Comparing<'_>,
+) -> Result<Judged> {
+    let gates = gates_for(effect, gates);
+    let compared = samples.and_then(|samples| {
+        let samples = samples.as_ref();
+        Ok((samples.describe(), measure(original, result, samples, how)?))
+    });
+    let (described, drift) = match compared {
+        Ok(compared) => compared,
+        Err(error) => return refused(error),
+    };
+    let verdict = drift.judge(&gates)?;
+    let validation = Validation {
+        status: if verdict.passed() { Status::Passed } else { Status::Failed },
+        reason: None,
+        data: Some(described),
+        gates: gates.iter().map(ToString::to_string).collect(),
+        failures: verdict.failures.clone(),
+        drift: Some(drift),
+    };
+    Ok((validation, verdict.into_result().err()))
+}
+
+fn refused(error: Error) -> Result<Judged> {
+    let status = match error.kind() {
+        ErrorKind::CannotValidate => Status::Impossible,
+        ErrorKind::WorseFile => Status::Failed,
+        _ => return Err(error),
+    };
+    Ok((Validation::without(status, error.what()), Some(error)))
+}
+
+/// Compares the model after one pass with the original.
+///
+/// # Errors
+/// [`ErrorKind::BrokenPass`] where passes that trade no accuracy changed the results, [`ErrorKind::Drift`] where others
+/// changed them beyond the gate.
+pub(super) fn verify_step(
+    original: &Original,
+    model: &Model,
+    pass: &str,
+    effect: Effect,
+    options: &ShrinkOptions,
+    data: &Data,
+    how: &Comparing<'_>,
+) -> Result<()> {
+    let samples = data.evaluation.as_ref().map_err(|e| Error::new(e.kind(), e.what()).at(e.site().clone()))?;
+    // Without a side file: the bytes stay in memory.
+    let bytes = onnx::encode(model, &EncodeOptions::default())?.to_bytes();
+    let drift = measure(&original.file, &ModelBytes::new(bytes, None), &**samples, how)?;
+    let Err(error) = drift.judge(&gates_for(Some(effect), &options.gates))?.into_result() else { return Ok(()) };
+    let (kind, what) = match effect {
+        Effect::Lossy => (ErrorKind::Drift, error.what().to_owned()),
+        Effect::Exact | Effect::Rounding => (ErrorKind::BrokenPass, "the result is no longer what it was".to_owned()),
+    };
+    Err(Error::new(kind, format!("after pass `{pass}`, {what}")).found(error.to_string()))
+}

@@ -1,0 +1,171 @@
+//! The node tests of the `onnx` package: what tract accepts it computes rightly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onnx_shrink::backend::onnxruntime::OnnxRuntime;
+use onnx_shrink::backend::tract::Tract;
+use onnx_shrink::backend::{Backend, NamedTensors};
+use onnx_shrink::ir::{DType, Tensor};
+use onnx_shrink::onnx::proto::{ModelProto, TensorProto};
+use onnx_shrink::{Error, ErrorKind};
+use prost::Message;
+use rayon::prelude::*;
+
+use super::ONE_THREAD;
+use super::support::{compare, models, node_tests};
+
+/// Cases whose outputs are random by definition.
+const RANDOM: [&str; 2] = ["test_bernoulli", "test_training_dropout"];
+
+#[derive(Debug, Clone, PartialEq)]
+enum Outcome {
+    Right,
+    /// Declined before it ran.
+    Refused(String),
+    /// An error while it ran.
+    Failed(String),
+    /// Another result, without an error.
+    Wrong(String),
+    /// Random, or with values that are no dense tensors.
+    NotJudged,
+}
+
+#[test]
+fn tract_is_never_silently_wrong() {
+    let Some(folder) = node_tests::write() else { return };
+    let outcomes = run_all(&Tract, folder.path());
+    report("tract", &outcomes);
+    let wrong: Vec<_> = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Wrong(_))).collect();
+    assert!(wrong.is_empty(), "{} silently wrong: {wrong:#?}", wrong.len());
+    let right = outcomes.values().filter(|outcome| **outcome == Outcome::Right).count();
+    assert!(right > 500, "the gate refuses too much: {right} right");
+}
+
+#[test]
+fn onnxruntime_passes_the_node_tests() {
+    // Any model tells whether it is installed.
+    if super::onnxruntime(&super::relu_add(), &ONE_THREAD).is_none() {
+        return;
+    }
+    let Some(folder) = node_tests::write() else { return };
+    let outcomes = run_all(&OnnxRuntime, folder.path());
+    report("onnxruntime", &outcomes);
+    // It lacks some operators and differs from the reference in corner cases; conversions must not add to that.
+    let right = outcomes.values().filter(|outcome| **outcome == Outcome::Right).count();
+    assert!(right > 1300, "{right} right");
+}
+
+fn run_all(backend: &dyn Backend, folder: &Path) -> BTreeMap<String, Outcome> {
+    let cases: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let name = |case: &Path| case.file_name().unwrap().to_str().unwrap().to_owned();
+    cases.par_iter().map(|case| (name(case), run_case(backend, case, &name(case)))).collect()
+}
+
+fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
+    let in_case = |number: usize| case.join(format!("test_data_set_{number}"));
+    let data_sets: Vec<PathBuf> = (0..).map(in_case).take_while(|folder| folder.is_dir()).collect();
+    if data_sets.is_empty() || RANDOM.iter().any(|random| name.starts_with(random)) {
+        return Outcome::NotJudged;
+    }
+    let model = ModelProto::decode(fs::read(case.join("model.onnx")).unwrap().as_slice()).unwrap();
+    let graph = model.graph.clone().unwrap();
+    let tolerance = compare::Tolerance::parse(&fs::read_to_string(case.join("tolerance")).unwrap());
+    let mut outcomes = Vec::new();
+    for data_set in &data_sets {
+        let inputs = tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
+        let expected = tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
+        let (Some(inputs), Some(expected)) = (inputs, expected) else { return Outcome::NotJudged };
+        // Once as it is, and once as models are: what follows the first input is constant.
+        for variable in [inputs.len(), 1] {
+            let (inputs, constants) = inputs.split_at(variable.min(inputs.len()));
+            let bytes = models::bytes(&with_constants(&model, constants));
+            outcomes.push(match backend.load(&bytes, &ONE_THREAD).and_then(|session| session.run(inputs)) {
+                Ok(results) => match compare::first_difference(&results, &expected, tolerance) {
+                    None => Outcome::Right,
+                    Some(difference) => Outcome::Wrong(difference),
+                },
+                Err(error) => refused(&error),
+            });
+        }
+    }
+    // The worst decides, but a case counts as right where one form of it runs.
+    let is_bad = |outcome: &&Outcome| matches!(outcome, Outcome::Wrong(_) | Outcome::Failed(_));
+    let worst = outcomes.iter().find(is_bad).or_else(|| outcomes.iter().find(|outcome| **outcome == Outcome::Right));
+    worst.unwrap_or(&outcomes[0]).clone()
+}
+
+/// The model with inputs turned into initializers.
+fn with_constants(model: &ModelProto, constants: &[(String, Tensor)]) -> ModelProto {
+    let mut model = model.clone();
+    let graph = model.graph.as_mut().unwrap();
+    for (name, tensor) in constants {
+        graph.input.retain(|info| info.name() != name);
+        let mut initializer = models::tensor(name, tensor.dtype(), &[], tensor.data().to_vec());
+        initializer.dims = tensor.shape().iter().map(|&extent| extent as i64).collect();
+        if let Some(strings) = tensor.strings() {
+            initializer.raw_data = None;
+            initializer.string_data = strings.to_vec();
+        }
+        graph.initializer.push(initializer);
+    }
+    model
+}
+
+fn refused(error: &Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::Unsupported => Outcome::Refused(error.to_string()),
+        _ => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// The tensors of a data set; `None` where one has a type the crate cannot hold.
+fn tensors<'a>(folder: &Path, part: &str, names: impl Iterator<Item = &'a str>) -> Option<NamedTensors> {
+    let read = |(index, name): (usize, &str)| {
+        let path = folder.join(format!("{part}_{index}.pb"));
+        let proto = TensorProto::decode(fs::read(path).unwrap().as_slice()).unwrap();
+        Some((name.to_owned(), tensor(&proto)?))
+    };
+    names.enumerate().map(read).collect()
+}
+
+fn tensor(proto: &TensorProto) -> Option<Tensor> {
+    let dtype = DType::from_onnx(proto.data_type())?;
+    let shape: Vec<u64> = proto.dims.iter().map(|&dim| dim as u64).collect();
+    match (&proto.raw_data, dtype) {
+        (_, DType::String) => Tensor::from_strings(shape, proto.string_data.clone()).ok(),
+        (Some(raw), _) => Tensor::new(dtype, shape, raw.clone()).ok(),
+        (None, DType::F32) => Tensor::from_f32(shape, &proto.float_data).ok(),
+        (None, DType::I64) => Tensor::from_i64(shape, &proto.int64_data).ok(),
+        (None, DType::I32) => Tensor::from_i32(shape, &proto.int32_data).ok(),
+        // Eight bits and less: one byte, or one packed byte, in each integer.
+        (None, _) if dtype.bits() <= 8 => {
+            Tensor::new(dtype, shape, proto.int32_data.iter().map(|&v| v as u8).collect::<Vec<u8>>()).ok()
+        }
+        (None, _) if dtype.bits() == 16 => {
+            let data: Vec<u8> = proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect();
+            Tensor::new(dtype, shape, data).ok()
+        }
+        (None, _) => None,
+    }
+}
+
+/// Prints the counts; `NODE_TEST_OUTCOMES` names a folder for the outcome of each case.
+fn report(backend: &str, outcomes: &BTreeMap<String, Outcome>) {
+    let count = |matching: fn(&Outcome) -> bool| outcomes.values().filter(|outcome| matching(outcome)).count();
+    println!(
+        "{backend}, {} node tests: {} right, {} refused, {} failed, {} silently wrong, {} not judged",
+        outcomes.len(),
+        count(|o| matches!(o, Outcome::Right)),
+        count(|o| matches!(o, Outcome::Refused(_))),
+        count(|o| matches!(o, Outcome::Failed(_))),
+        count(|o| matches!(o, Outcome::Wrong(_))),
+        count(|o| matches!(o, Outcome::NotJudged)),
+    );
+    if let Some(folder) = std::env::var_os("NODE_TEST_OUTCOMES") {
+        let path = Path::new(&folder).join(format!("{backend}.tsv"));
+        let lines: Vec<String> = outcomes.iter().map(|(name, outcome)| format!("{name}\t{outcome:?}")).collect();
+        fs::write(path, lines.join("\n")).unwrap();
+    }
+}
