@@ -1,7 +1,7 @@
-//! Edits on small graphs, with and without captures.
+//! Edits keep ports, names and captures in step.
 
 use super::*;
-use crate::ir::{Model, ValueType, check};
+use crate::ir::{Model, ValueType, check, text};
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType,
 };
@@ -150,4 +150,76 @@ fn a_cycle_is_found_and_named() {
     g.set_input(add, 1, Some(y)).unwrap();
     let error = check::structure(&model).unwrap_err();
     assert!(error.to_string().contains("cycle"), "{error}");
+}
+
+#[test]
+fn what_other_parts_of_the_file_name_stays_under_its_name() {
+    let annotated = "@{quantization_annotation: [\"a\": [\"SCALE_TENSOR\": \"s\"]]}";
+    let text = format!("g (float[2] x) => (float[2] y) {annotated} <float s = {{1}}> {{ a = Neg(x) y = Relu(x) }}");
+    let mut model = text::parse(&text).unwrap();
+    let g = &mut model.graph;
+    let (a, s) = (value(g, "a"), value(g, "s"));
+    assert_eq!((g.use_count(a), g.is_unread(s)), (1, false));
+    assert!(g.constant(s).is_none(), "training or a runtime may change it");
+    assert!(g.rename_internal(a, "b").is_err());
+    assert!(g.remove_node(g.producer(a).unwrap().0).is_err());
+    assert!(!g.remove_unread_constant(s).unwrap());
+}
+
+#[test]
+fn a_cleared_output_leaves_its_slot_to_those_after_it() {
+    let mut model = text::parse("g (x) => (y) { a, y, b, c = LSTM(x) d = Relu(b) }").unwrap();
+    let g = &mut model.graph;
+    let node = g.producer(value(g, "y")).unwrap().0;
+    for slot in [0, 3] {
+        g.clear_output(node, slot).unwrap();
+    }
+    let names: Vec<_> = g.node_outputs(node).into_iter().map(|o| o.map_or("", |o| g.value(o).name())).collect();
+    assert_eq!(names, ["", "y", "b"]);
+    assert!(g.clear_output(node, 2).is_err(), "`b` is read");
+    assert!(g.find_value("a").is_none());
+    check::structure(&model).unwrap();
+}
+
+#[test]
+fn an_inner_graph_reads_what_it_captures() {
+    let text = "g (c, x) => (y) <float[1] w = {1}> {
+        y = If(c) <then_branch = t () => (p) <float[1] own = {1}> { p = Add(x, own) }>
+    }";
+    let mut model = text::parse(text).unwrap();
+    let node = model.graph.producer(value(&model.graph, "y")).unwrap().0;
+    let capture = |graph: &mut Graph| {
+        let (own, w) = (value(graph, "own"), graph.capture_outer("w")?);
+        graph.replace_reads(own, w)?;
+        assert!(graph.remove_unread_constant(own)?);
+        graph.capture_outer("p").map(|_| ())
+    };
+    let error = model.graph.edit_subgraphs(node, |inner| capture(&mut inner[0].graph)).unwrap_err();
+    assert!(error.what().contains("`p` is defined in the inner graph"), "{error}");
+    let w = value(&model.graph, "w");
+    assert!(model.graph.captures(node).contains(&w));
+    check::structure(&model).unwrap();
+}
+
+#[test]
+fn a_name_that_an_inner_graph_redefines_is_no_replacement() {
+    let text = "g (c, x) => (y) {
+        a = Identity(x)
+        y = If(c) <then_branch = t () => (p) { x = Neg(a) p = Add(x, a) }>
+    }";
+    let mut model = text::parse(text).unwrap();
+    let g = &mut model.graph;
+    let (a, x) = (value(g, "a"), value(g, "x"));
+    assert_eq!(g.replace_reads(a, x).unwrap_err().kind(), ErrorKind::InvalidModel);
+}
+
+#[test]
+fn a_frozen_default_is_a_constant() {
+    let mut model = text::parse("g (x, float[1] w) => (y) <float[1] w = {1}> { y = Add(x, w) }").unwrap();
+    let g = &mut model.graph;
+    let (w, x) = (value(g, "w"), value(g, "x"));
+    assert!(g.constant(w).is_none());
+    g.freeze_default(w).unwrap();
+    assert!(g.constant(w).is_some() && g.inputs() == [x]);
+    assert!(g.freeze_default(x).is_err());
 }
