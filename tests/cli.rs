@@ -332,6 +332,15 @@ fn weights_can_go_to_a_side_file() {
 }
 
 #[test]
+fn alignment_in_a_side_file_does_not_count_as_growth() {
+    let sandbox = Sandbox::with_model(NET);
+    let args = ["m.onnx", "-p", "eliminate-identity", "-o", "o.onnx", "--external-data=64"];
+    sandbox.run(&args).ok();
+    let written = sandbox.read("o.onnx").len() + sandbox.read("o.onnx.data").len();
+    assert!(written > sandbox.read("m.onnx").len(), "the test needs a case that grows");
+}
+
+#[test]
 fn a_side_file_of_the_input_is_never_overwritten() {
     let sandbox = Sandbox::with_model(NET);
     let external = ["--external-data", "--no-validate"];
