@@ -19,7 +19,8 @@ impl Graph {
         }
         let name: Arc<str> = name.into();
         self.pool.insert(name.clone());
-        let id = ValueId(self.net.add_node(Vertex::Value(Box::new(Value { name: name.clone(), ..Value::default() }))));
+        let id =
+            ValueId(self.net.add_vertex(Vertex::Value(Box::new(Value { name: name.clone(), ..Value::default() }))));
         self.names.insert(name, id);
         id
     }
@@ -27,7 +28,7 @@ impl Graph {
     /// Adds an operator as it was read, without edges.
     pub(crate) fn add_raw_node(&mut self, mut node: Node, position: u64) -> NodeId {
         node.rank = Rank { position, serial: self.serial() };
-        NodeId(self.net.add_node(Vertex::Node(Box::new(node))))
+        NodeId(self.net.add_vertex(Vertex::Node(Box::new(node))))
     }
 
     pub(crate) fn connect_input(&mut self, node: NodeId, slot: u32, value: ValueId) {
@@ -46,7 +47,7 @@ impl Graph {
     pub fn add_value(&mut self, base: &str, ty: ValueType) -> ValueId {
         let name = self.pool.fresh(base);
         let value = Value { name: name.clone(), ty, ..Value::default() };
-        let id = ValueId(self.net.add_node(Vertex::Value(Box::new(value))));
+        let id = ValueId(self.net.add_vertex(Vertex::Value(Box::new(value))));
         self.names.insert(name, id);
         id
     }
@@ -56,7 +57,7 @@ impl Graph {
         let rank = u64::MAX / 2 + self.serial();
         let name = self.pool.fresh(base);
         let value = Value { name: name.clone(), init: Some(tensor), init_rank: rank, ..Value::default() };
-        let id = ValueId(self.net.add_node(Vertex::Value(Box::new(value))));
+        let id = ValueId(self.net.add_vertex(Vertex::Value(Box::new(value))));
         self.names.insert(name, id);
         id
     }

@@ -1,7 +1,6 @@
 //! Changing what an operator reads and writes, and what a value holds.
 
 use petgraph::Direction;
-use petgraph::visit::EdgeRef;
 
 use super::broken;
 use crate::error::Result;
@@ -19,11 +18,8 @@ impl Graph {
     /// Fails where operator or value are not in the graph.
     pub fn set_input(&mut self, node: NodeId, slot: usize, value: Option<ValueId>) -> Result<()> {
         let slot = slot as u32;
-        let old = self
-            .net
-            .edges_directed(node.0, Direction::Incoming)
-            .find(|edge| *edge.weight() == Port::In(slot))
-            .map(|edge| edge.id());
+        let old =
+            self.net.edges(node.0, Direction::Incoming).find(|edge| edge.port == Port::In(slot)).map(|edge| edge.id);
         if let Some(old) = old {
             self.net.remove_edge(old);
         }
@@ -55,11 +51,8 @@ impl Graph {
             return Err(broken(format!("`{}` would be defined twice", held.name())));
         }
         let slot = slot as u32;
-        let old = self
-            .net
-            .edges_directed(node.0, Direction::Outgoing)
-            .find(|edge| *edge.weight() == Port::Out(slot))
-            .map(|edge| edge.id());
+        let old =
+            self.net.edges(node.0, Direction::Outgoing).find(|edge| edge.port == Port::Out(slot)).map(|edge| edge.id);
         if let Some(old) = old {
             self.net.remove_edge(old);
         }

@@ -24,14 +24,14 @@ fn broken(what: impl Into<String>) -> Error {
 
 impl Graph {
     pub(crate) fn node_mut(&mut self, id: NodeId) -> Result<&mut Node> {
-        match self.net.node_weight_mut(id.0) {
+        match self.net.vertex_mut(id.0) {
             Some(Vertex::Node(node)) => Ok(node),
             _ => Err(broken("an edit of an operator that is not in the graph")),
         }
     }
 
     pub(crate) fn value_mut(&mut self, id: ValueId) -> Result<&mut Value> {
-        match self.net.node_weight_mut(id.0) {
+        match self.net.vertex_mut(id.0) {
             Some(Vertex::Value(value)) => Ok(value),
             _ => Err(broken("an edit of a value that is not in the graph")),
         }

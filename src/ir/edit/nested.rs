@@ -5,7 +5,6 @@ use std::mem;
 use std::sync::Arc;
 
 use petgraph::Direction;
-use petgraph::visit::EdgeRef;
 
 use super::broken;
 use crate::error::Result;
@@ -58,9 +57,9 @@ impl Graph {
     pub(crate) fn refresh_captures(&mut self, node: NodeId) -> Result<()> {
         let stale: Vec<_> = self
             .net
-            .edges_directed(node.0, Direction::Incoming)
-            .filter(|edge| *edge.weight() == Port::Capture)
-            .map(|edge| (edge.id(), ValueId(edge.source())))
+            .edges(node.0, Direction::Incoming)
+            .filter(|edge| edge.port == Port::Capture)
+            .map(|edge| (edge.id, ValueId(edge.source)))
             .collect();
         for &(edge, _) in &stale {
             self.net.remove_edge(edge);

@@ -18,7 +18,7 @@ impl Graph {
                 return Err(broken(format!("`{}` is still read", self.value(output).name())));
             }
         }
-        self.net.remove_node(node.0);
+        self.net.remove_vertex(node.0);
         outputs.into_iter().try_for_each(|output| self.remove_value(output))
     }
 
@@ -28,7 +28,7 @@ impl Graph {
     /// Fails where the operator is not in the graph.
     pub fn detach_node(&mut self, node: NodeId) -> Result<()> {
         self.node_mut(node)?;
-        self.net.remove_node(node.0);
+        self.net.remove_vertex(node.0);
         Ok(())
     }
 
@@ -43,7 +43,7 @@ impl Graph {
         }
         let name = self.value(value).name.clone();
         self.names.remove(&name);
-        self.net.remove_node(value.0);
+        self.net.remove_vertex(value.0);
         let used = self.node_outputs(node).iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         self.node_mut(node)?.output_slots = used as u32;
         Ok(())
@@ -81,7 +81,7 @@ impl Graph {
         }
         let name = self.value(value).name.clone();
         self.names.remove(&name);
-        self.net.remove_node(value.0);
+        self.net.remove_vertex(value.0);
         Ok(())
     }
 

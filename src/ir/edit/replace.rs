@@ -4,7 +4,6 @@ use std::mem;
 use std::sync::Arc;
 
 use petgraph::Direction;
-use petgraph::visit::EdgeRef;
 
 use super::broken;
 use crate::error::{Error, Result};
@@ -19,14 +18,13 @@ impl Graph {
         if old == new {
             return Ok(());
         }
-        let edges: Vec<_> =
-            self.net.edges_directed(old.0, Direction::Outgoing).map(|e| (e.id(), e.target(), *e.weight())).collect();
+        let edges: Vec<_> = self.net.edges(old.0, Direction::Outgoing).map(|e| (e.id, e.target, e.port)).collect();
         let (from, to) = (self.value(old).name.clone(), self.value(new).name.clone());
         for (edge, node, port) in edges {
             self.net.remove_edge(edge);
             if port == Port::Capture {
                 self.rename_capture(NodeId(node), &from, &to)?;
-                if self.net.find_edge(new.0, node).is_some_and(|e| self.net[e] == Port::Capture) {
+                if self.captures(NodeId(node)).contains(&new) {
                     continue;
                 }
             }
@@ -84,9 +82,9 @@ impl Graph {
         }
         let readers: Vec<NodeId> = self
             .net
-            .edges_directed(value.0, Direction::Outgoing)
-            .filter(|edge| *edge.weight() == Port::Capture)
-            .map(|edge| NodeId(edge.target()))
+            .edges(value.0, Direction::Outgoing)
+            .filter(|edge| edge.port == Port::Capture)
+            .map(|edge| NodeId(edge.target))
             .collect();
         for node in readers {
             self.rename_capture(node, &old, name)?;
