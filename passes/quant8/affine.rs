@@ -1,7 +1,7 @@
-//! The arithmetic of 8-bit quantization: slices and tensors in, numbers out; nothing here knows a graph.
+//! The arithmetic of 8-bit weights: tensors in, numbers out; nothing here knows a graph.
 //!
-//! Weights are symmetric (`w = q * scale`, q from -127 to 127), one scale a channel. Activations are asymmetric
-//! (`x = (q - zero_point) * scale`, q from 0 to 255), one scale a tensor.
+//! Weights are symmetric (`w = q * scale`, q from -127 to 127), with one scale a channel. Biases have 32 bits and the scale
+//! of the products they are added to.
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -245,63 +245,6 @@ fn round_half_even(value: f32) -> f32 {
     (value + SHIFT) - SHIFT
 }
 
-/// The range of values that were seen, and the parameters that map it to 0..=255.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Range {
-    pub(super) min: f32,
-    pub(super) max: f32,
-}
-
-impl Range {
-    /// The range of nothing: what every other range widens.
-    pub(super) const EMPTY: Self = Self { min: f32::INFINITY, max: f32::NEG_INFINITY };
-
-    /// The smallest range that holds both.
-    pub(super) fn union(self, other: Self) -> Self {
-        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
-    }
-
-    /// The range of finite values; NaN and infinities are passed over.
-    pub(super) fn of(values: impl Iterator<Item = f32>) -> Self {
-        values.filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
-    }
-
-    /// Whether anything finite was seen, and not so far apart that no scale can hold it.
-    pub(super) fn is_usable(self) -> bool {
-        self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)
-    }
-
-    /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
-    pub(super) fn parameters(self) -> ActivationParameters {
-        let (min, max) = (f64::from(self.min.min(0.0)), f64::from(self.max.max(0.0)));
-        let scale = ((max - min) / 255.0) as f32;
-        if scale < f32::MIN_POSITIVE || !scale.is_finite() {
-            return ActivationParameters { scale: 1.0, zero_point: 0 };
-        }
-        let zero_point = (-min / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
-        ActivationParameters { scale, zero_point }
-    }
-}
-
-/// How an activation is quantized.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct ActivationParameters {
-    pub(super) scale: f32,
-    pub(super) zero_point: u8,
-}
-
-impl ActivationParameters {
-    /// The same with a scale rounded down so far that 255 steps stay within a bound they only exceed by rounding: runtimes
-    /// merge a Clip into a quantization whose range lies inside that of the Clip.
-    pub(super) fn bounded(self, bound: f32) -> Self {
-        let mut scale = self.scale;
-        while self.zero_point == 0 && scale * 255.0 > bound && scale > bound / 256.0 {
-            scale = scale.next_down();
-        }
-        Self { scale, ..self }
-    }
-}
-
 /// A bias in steps of `input scale * weight scale` of each channel.
 pub(super) fn quantize_bias(bias: &[f32], input_scale: f32, weight_scales: &[f32]) -> Vec<i32> {
     let level = |(&bias, &scale): (&f32, &f32)| (f64::from(bias) / f64::from(input_scale * scale)).round_ties_even();
@@ -389,21 +332,6 @@ mod tests {
         let huge = Tensor::from_floats(DType::F16, vec![1], &[65504.0]).unwrap();
         let restored = quantized(&huge, 0..0).map(|q| round_to(q.scales[0] * 127.0, DType::F16));
         assert!(restored.is_none_or(f32::is_finite));
-    }
-
-    #[test]
-    fn activation_ranges_hold_zero_and_survive_degenerate_input() {
-        let parameters = |min, max| Range { min, max }.parameters();
-        assert_eq!(parameters(0.0, 255.0), ActivationParameters { scale: 1.0, zero_point: 0 });
-        assert_eq!(parameters(-127.5, 127.5), ActivationParameters { scale: 1.0, zero_point: 128 });
-        assert_eq!(parameters(-255.0, -3.0), ActivationParameters { scale: 1.0, zero_point: 255 });
-        assert_eq!(parameters(51.0, 51.0), ActivationParameters { scale: 0.2, zero_point: 0 });
-        assert_eq!(parameters(0.0, 0.0), ActivationParameters { scale: 1.0, zero_point: 0 });
-        assert_eq!(Range::EMPTY.parameters(), ActivationParameters { scale: 1.0, zero_point: 0 });
-        let seen = Range::of([f32::NAN, 2.0, f32::INFINITY, -1.0].into_iter());
-        assert_eq!(seen, Range { min: -1.0, max: 2.0 });
-        let widest = Range { min: -f32::MAX, max: f32::MAX }.parameters();
-        assert!(widest.scale.is_finite());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::affine::Range;
+use super::range::Range;
 use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors};
 use crate::data::Samples;
 use crate::error::{Error, Result};

@@ -48,7 +48,8 @@ const MERGED_ACTIVATIONS: &[&str] =
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tail {
     pub(super) value: ValueId,
-    /// The upper bound of a Clip: a quantized range beyond it would keep the Clip from being merged.
+    /// The upper bound of the Relu (infinity) or Clip: a quantized range that begins below 0 or ends above it would keep
+    /// them from being merged.
     pub(super) bound: Option<f32>,
 }
 
@@ -170,18 +171,18 @@ pub(super) fn tail(graph: &Graph, node: NodeId) -> Option<Tail> {
     let plain = Tail { value, bound: None };
     let Some((next, 0)) = graph.only_use(value) else { return Some(plain) };
     let bound = match graph.node(next) {
-        held if held.is("Relu") => None,
+        held if held.is("Relu") => f32::INFINITY,
         held if held.is("Clip") => {
             let limit = |slot| graph.input(next, slot).map(|v| graph.constant(v).and_then(|t| t.scalar_f32()));
             match (limit(1), limit(2)) {
-                (Some(Some(0.0)), None) => None,
-                (Some(Some(0.0)), Some(Some(max))) if max > 0.0 => Some(max),
+                (Some(Some(0.0)), None) => f32::INFINITY,
+                (Some(Some(0.0)), Some(Some(max))) if max > 0.0 => max,
                 _ => return Some(plain),
             }
         }
         _ => return Some(plain),
     };
-    Some(Tail { value: graph.output(next, 0)?, bound })
+    Some(Tail { value: graph.output(next, 0)?, bound: Some(bound) })
 }
 
 /// Weights are quantized once, for all that read them: all must be kernels, with channels on the same axis.

@@ -11,6 +11,7 @@ mod kernel;
 mod options;
 mod plan;
 mod qdq;
+mod range;
 mod role;
 mod static_;
 mod weights;

@@ -6,6 +6,7 @@
 //! - the input of each kernel is quantized, and the output of each Conv, behind a Relu that is merged into it;
 //! - operators that only move elements stay in integers where what they write is quantized, with the parameters of what
 //!   they read; MaxPool does behind a kernel, alone it would be slower than in float;
+//! - Concat does with one set of parameters for all it joins and writes: with several it would be slower than in float;
 //! - Add of two quantized values, and global pooling, do where integer operators write what they read, or what they write
 //!   is quantized.
 
@@ -15,7 +16,8 @@ use super::kernel::{Kernel, Tail, tail};
 use crate::ir::{DType, Graph, NodeId, ValueId};
 
 /// Operators that move elements and keep them as they are.
-const MOVERS: &[&str] = &["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "MaxPool"];
+const MOVERS: &[&str] =
+    &["Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "MaxPool", "Resize"];
 
 /// What is quantized.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub(super) struct Plan {
     pub(super) integer_nodes: BTreeSet<NodeId>,
     /// The quantized values, each with the value whose parameters it shares.
     pub(super) values: BTreeMap<ValueId, ValueId>,
+    /// Values whose ranges the parameters of another have to cover, each with the other.
+    pub(super) joined: BTreeMap<ValueId, ValueId>,
     /// Values that an operator in integers writes: everybody reads them dequantized.
     pub(super) written_by_integers: BTreeSet<ValueId>,
     /// Upper bounds that parameters must not exceed, by value that gives them.
@@ -32,10 +36,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Values whose ranges have to be known, each once.
-    pub(super) fn sources(&self) -> Vec<ValueId> {
-        let sources: BTreeSet<ValueId> = self.values.values().copied().collect();
-        sources.into_iter().collect()
+    /// Values whose ranges have to be known, each with the one whose parameters they go into.
+    pub(super) fn sources(&self) -> BTreeMap<ValueId, ValueId> {
+        let own = self.values.values().map(|&source| (source, source));
+        own.chain(self.joined.iter().map(|(&value, &source)| (value, source))).collect()
     }
 }
 
@@ -99,6 +103,7 @@ impl Builder<'_> {
         let held = self.graph.node(node);
         let joined = match () {
             () if held.is_any(MOVERS) => self.visit_mover(node),
+            () if held.is("Concat") => self.visit_concat(node),
             () if held.is("Add") => self.visit_add(node),
             () if held.is("GlobalAveragePool") => self.visit_pool(node),
             () => None,
@@ -110,20 +115,49 @@ impl Builder<'_> {
     }
 
     fn visit_mover(&mut self, node: NodeId) -> Option<()> {
-        let (input, output) = (self.graph.input(node, 0)?, self.graph.output(node, 0)?);
-        // A second output, such as the indices of MaxPool, is not the same elements.
-        if self.graph.node_outputs(node).len() != 1 {
-            return None;
-        }
-        if self.graph.node(node).is("MaxPool") {
-            if !self.is_quantized(input) || !self.outputs.contains_key(&input) {
+        let held = self.graph.node(node);
+        let input = self.graph.input(node, 0)?;
+        let outputs: Vec<ValueId> = self.graph.node_outputs(node).into_iter().flatten().collect();
+        if held.is("MaxPool") {
+            // A second output, the indices, is not made of the same elements.
+            if outputs.len() != 1 || !self.is_quantized(input) || !self.outputs.contains_key(&input) {
                 return None;
             }
-        } else if !self.is_quantized(output) || !(self.is_quantized(input) || self.may_quantize(input)) {
+        } else if !outputs.iter().any(|&output| self.is_quantized(output))
+            || !(self.is_quantized(input) || self.may_quantize(input))
+            || (held.is("Resize") && held.attr_str("mode", "nearest") != "nearest")
+        {
             return None;
         }
         self.quantize(input);
-        self.share(input, output);
+        for output in outputs {
+            self.share(input, output);
+        }
+        Some(())
+    }
+
+    fn visit_concat(&mut self, node: NodeId) -> Option<()> {
+        let inputs: Vec<ValueId> = self.graph.node_inputs(node).into_iter().flatten().collect();
+        let output = self.graph.output(node, 0)?;
+        if !self.is_quantized(output) || !inputs.iter().all(|&input| self.is_quantized(input)) {
+            return None;
+        }
+        // A range that covers negative values, or more than the bound of a Clip, would undo what is merged into another.
+        let bound = |value: &ValueId| self.outputs.get(&self.source(*value)).and_then(|tail| tail.bound);
+        let (first, rest) = inputs.split_first()?;
+        if rest.iter().any(|value| bound(value) != bound(first)) {
+            return None;
+        }
+        let source = self.source(*first);
+        for &other in rest {
+            let old = self.source(other);
+            if old != source {
+                self.share(*first, other);
+                self.plan.joined.values_mut().filter(|target| **target == old).for_each(|target| *target = source);
+                self.plan.joined.insert(old, source);
+            }
+        }
+        self.share(*first, output);
         Some(())
     }
 
@@ -169,12 +203,14 @@ impl Builder<'_> {
     }
 
     fn finish(mut self, kernels: Vec<Kernel>) -> Plan {
-        let movers = self.plan.integer_nodes.iter().filter_map(|&node| self.graph.output(node, 0));
+        let movers = self.plan.integer_nodes.iter().flat_map(|&node| self.graph.node_outputs(node)).flatten();
         let written: BTreeSet<ValueId> = movers.chain(self.outputs.keys().copied()).collect();
         self.plan.written_by_integers = written.into_iter().filter(|&value| self.is_quantized(value)).collect();
         for tail in self.outputs.values() {
             if let (Some(bound), true) = (tail.bound, self.is_quantized(tail.value)) {
-                self.plan.bounds.insert(self.source(tail.value), bound);
+                let source = self.source(tail.value);
+                let tightest = self.plan.bounds.get(&source).copied().unwrap_or(bound).min(bound);
+                self.plan.bounds.insert(source, tightest);
             }
         }
         self.plan.kernels = kernels;

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::affine::{ActivationParameters, Layout, least_weight_scale, quantize_bias, quantize_weights};
+use super::affine::{Layout, least_weight_scale, quantize_bias, quantize_weights};
 use super::kernel::{Bias, Kernel};
 use super::options::Form;
 use super::plan::Plan;
+use super::range::ActivationParameters;
 use super::role::Role;
 use super::weights::{self, Candidate};
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::pass::Cx;
 /// Carries a plan out, with the parameters of its sources.
 ///
 /// # Errors
-/// Fails only where an edit does, which is a defect.
+/// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
 pub(super) fn apply(
     graph: &mut Graph,
     plan: Plan,
@@ -120,7 +121,8 @@ fn quantize_constants(
         let mut figures = vec![("input_scale", f64::from(input_scale))];
         if done.insert(kernel.weight) {
             let layout = Layout::along(kernel.tensor.shape(), &kernel.axis);
-            let quantized = quantize_weights(&kernel.tensor, layout, scales.clone());
+            let mut quantized = quantize_weights(&kernel.tensor, layout, scales.clone());
+            quantized.values = cx.env.scratch.park(quantized.values)?;
             figures.push(("weight_snr_db", quantized.energy.snr_db()));
             let role = Role { kept: kernel.axis.clone(), has_dq_kernel: true };
             let (value, tensor, reader) = (kernel.weight, kernel.tensor.clone(), kernel.node);

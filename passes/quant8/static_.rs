@@ -13,8 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::affine::{ActivationParameters, Range};
 use super::options::Settings;
+use super::range::{ActivationParameters, Range};
 use super::{calibrate, kernel, plan, qdq};
 use crate::data::Samples;
 use crate::error::Result;
@@ -39,28 +39,31 @@ pub(super) fn quantize(
         let mut draft = Cx::new(cx.env, super::INFO.name);
         let kernels = kernel::kernels(&model.graph, &order, &barred, settings, &mut draft);
         let plan = plan::plan(&model.graph, &order, kernels, &barred);
-        let unknown: Vec<ValueId> = plan.sources().into_iter().filter(|v| !ranges.contains_key(v)).collect();
+        let sources = plan.sources();
+        let unknown: Vec<ValueId> = sources.keys().copied().filter(|value| !ranges.contains_key(value)).collect();
         if !unknown.is_empty() {
             ranges.extend(calibrate::ranges(model, &unknown, samples, cx.env)?);
         }
-        let unseen = |value: &ValueId| ranges.get(value).is_none_or(|range| !range.is_usable());
         let before = barred.len();
-        barred.extend(plan.sources().into_iter().filter(unseen));
+        barred.extend(sources.keys().filter(|value| ranges.get(value).is_none_or(|range| !range.is_usable())));
         if barred.len() > before {
             continue;
         }
+        cx.append(draft);
         if plan.kernels.is_empty() {
-            cx.append(draft);
             return Ok(Changed::No);
         }
-        cx.append(draft);
-        let parameters: BTreeMap<ValueId, ActivationParameters> = plan
-            .sources()
+        let mut covered: BTreeMap<ValueId, Range> = BTreeMap::new();
+        for (value, &source) in &sources {
+            let seen = ranges.get(value).copied().unwrap_or(Range::EMPTY);
+            let range = covered.entry(source).or_insert(Range::EMPTY);
+            *range = range.union(seen);
+        }
+        let parameters: BTreeMap<ValueId, ActivationParameters> = covered
             .into_iter()
-            .filter_map(|source| {
-                let parameters = ranges.get(&source)?.parameters();
-                let bound = plan.bounds.get(&source);
-                Some((source, bound.map_or(parameters, |&bound| parameters.bounded(bound))))
+            .map(|(source, range)| {
+                let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
+                (source, range.parameters().bounded(bound))
             })
             .collect();
         qdq::apply(&mut model.graph, plan, &parameters, cx)?;

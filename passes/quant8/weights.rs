@@ -41,7 +41,7 @@ pub(super) struct Candidate {
 /// Quantizes the weights of every graph of the model.
 ///
 /// # Errors
-/// Fails only where an edit does, which is a defect.
+/// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
 pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) -> Result<Changed> {
     let opset = model.opset();
     let mut changed = Changed::No;
