@@ -155,6 +155,8 @@ fn added_bias(graph: &Graph, product: NodeId, channels: usize) -> Option<Bias> {
     let (node, slot) = graph.only_use(graph.output(product, 0)?)?;
     let other = 1usize.checked_sub(slot).filter(|_| graph.node(node).is("Add"))?;
     let value = graph.input(node, other)?;
+    // One of more axes might give the sum more axes than the product has.
+    graph.constant(value).filter(|bias| bias.rank() == 1)?;
     let values = constant_bias(graph, value, channels)?;
     Some(Bias { node, slot: other, value, values })
 }

@@ -27,8 +27,8 @@ pub(super) struct Plan {
     pub(super) integer_nodes: BTreeSet<NodeId>,
     /// The quantized values, each with the value whose parameters it shares.
     pub(super) values: BTreeMap<ValueId, ValueId>,
-    /// Values whose ranges the parameters of another have to cover, each with the other.
-    pub(super) joined: BTreeMap<ValueId, ValueId>,
+    /// Values whose ranges the parameters they share have to cover, besides those that parameters are named after.
+    pub(super) joined: BTreeSet<ValueId>,
     /// Values that an operator in integers writes: everybody reads them dequantized.
     pub(super) written_by_integers: BTreeSet<ValueId>,
     /// Upper bounds that parameters must not exceed, by value that gives them.
@@ -38,8 +38,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Values whose ranges have to be known, each with the one whose parameters they go into.
     pub(super) fn sources(&self) -> BTreeMap<ValueId, ValueId> {
-        let own = self.values.values().map(|&source| (source, source));
-        own.chain(self.joined.iter().map(|(&value, &source)| (value, source))).collect()
+        let measured = self.values.values().chain(&self.joined);
+        measured.filter_map(|value| Some((*value, self.values.get(value).copied()?))).collect()
     }
 }
 
@@ -54,8 +54,10 @@ pub(super) fn plan(graph: &Graph, order: &[NodeId], kernels: Vec<Kernel>, barred
         builder.outputs.insert(kernel.tail.value, kernel.tail);
     }
     loop {
-        // Backwards first: what a kernel reads decides about the operators in front of it.
-        let grew = order.iter().rev().chain(order).filter(|&&node| builder.visit(node)).count() > 0;
+        // Backwards first: what a kernel reads decides about the operators in front of it. Concat waits for what is in
+        // front of it: that tells which parameters can be shared.
+        let backwards = order.iter().rev().filter(|&&node| !graph.node(node).is("Concat"));
+        let grew = backwards.chain(order).filter(|&&node| builder.visit(node)).count() > 0;
         if !grew {
             break;
         }
@@ -76,11 +78,9 @@ impl Builder<'_> {
         self.plan.values.contains_key(&value)
     }
 
-    /// Quantizes a value with parameters of its own; says whether it was not yet.
-    fn quantize(&mut self, value: ValueId) -> bool {
-        let is_new = !self.is_quantized(value);
+    /// Quantizes a value, with parameters of its own unless it has some.
+    fn quantize(&mut self, value: ValueId) {
         self.plan.values.entry(value).or_insert(value);
-        is_new
     }
 
     fn may_quantize(&self, value: ValueId) -> bool {
@@ -143,9 +143,8 @@ impl Builder<'_> {
             return None;
         }
         // A range that covers negative values, or more than the bound of a Clip, would undo what is merged into another.
-        let bound = |value: &ValueId| self.outputs.get(&self.source(*value)).and_then(|tail| tail.bound);
         let (first, rest) = inputs.split_first()?;
-        if rest.iter().any(|value| bound(value) != bound(first)) {
+        if rest.iter().any(|value| self.bound(*value) != self.bound(*first)) {
             return None;
         }
         let source = self.source(*first);
@@ -153,8 +152,7 @@ impl Builder<'_> {
             let old = self.source(other);
             if old != source {
                 self.share(*first, other);
-                self.plan.joined.values_mut().filter(|target| **target == old).for_each(|target| *target = source);
-                self.plan.joined.insert(old, source);
+                self.plan.joined.insert(old);
             }
         }
         self.share(*first, output);
@@ -193,22 +191,38 @@ impl Builder<'_> {
     fn share(&mut self, from: ValueId, to: ValueId) {
         self.quantize(to);
         let (source, old) = (self.source(from), self.source(to));
-        for shared in self.plan.values.values_mut().filter(|shared| **shared == old) {
-            *shared = source;
+        self.plan.values.insert(old, source);
+    }
+
+    /// The value that gives a value its parameters. Until the plan is finished, `values` leads to it in steps, of which
+    /// every second is dropped on the way.
+    fn source(&mut self, mut value: ValueId) -> ValueId {
+        let next = |values: &BTreeMap<ValueId, ValueId>, value: ValueId| values.get(&value).copied().unwrap_or(value);
+        loop {
+            let step = next(&self.plan.values, value);
+            if step == value {
+                return value;
+            }
+            let beyond = next(&self.plan.values, step);
+            self.plan.values.insert(value, beyond);
+            value = beyond;
         }
     }
 
-    fn source(&self, value: ValueId) -> ValueId {
-        self.plan.values.get(&value).copied().unwrap_or(value)
+    /// The bound of the Relu or Clip that is merged into the operator a value has its parameters from.
+    fn bound(&mut self, value: ValueId) -> Option<f32> {
+        let source = self.source(value);
+        self.outputs.get(&source).and_then(|tail| tail.bound)
     }
 
     fn finish(mut self, kernels: Vec<Kernel>) -> Plan {
         let movers = self.plan.integer_nodes.iter().flat_map(|&node| self.graph.node_outputs(node)).flatten();
         let written: BTreeSet<ValueId> = movers.chain(self.outputs.keys().copied()).collect();
         self.plan.written_by_integers = written.into_iter().filter(|&value| self.is_quantized(value)).collect();
-        for tail in self.outputs.values() {
-            if let (Some(bound), true) = (tail.bound, self.is_quantized(tail.value)) {
-                let source = self.source(tail.value);
+        for value in self.plan.values.keys().copied().collect::<Vec<_>>() {
+            let source = self.source(value);
+            self.plan.values.insert(value, source);
+            if let Some(bound) = self.outputs.get(&value).and_then(|tail| tail.bound) {
                 let tightest = self.plan.bounds.get(&source).copied().unwrap_or(bound).min(bound);
                 self.plan.bounds.insert(source, tightest);
             }
