@@ -332,6 +332,15 @@ fn weights_can_go_to_a_side_file() {
 }
 
 #[test]
+fn alignment_in_a_side_file_does_not_count_as_growth() {
+    let sandbox = Sandbox::with_model(NET);
+    let args = ["m.onnx", "-p", "eliminate-identity", "-o", "o.onnx", "--external-data=64"];
+    sandbox.run(&args).ok();
+    let written = sandbox.read("o.onnx").len() + sandbox.read("o.onnx.data").len();
+    assert!(written > sandbox.read("m.onnx").len(), "the test needs a case that grows");
+}
+
+#[test]
 fn a_side_file_of_the_input_is_never_overwritten() {
     let sandbox = Sandbox::with_model(NET);
     let external = ["--external-data", "--no-validate"];
@@ -403,30 +412,72 @@ fn a_reader_that_leaves_early_is_no_error() {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Kills runs at many moments. Whatever the moment, the output is the old file or the new one, and one undisturbed run
-/// leaves nothing else behind.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_killed_run_leaves_no_half_file() {
-    let sandbox = Sandbox::with_model(
-        "g (float[N,1024] x) => (float[N,1024] y) < float[1024,1024] v = rand(1), float[1024,1024] w = rand(2) > {
-           a = MatMul(x, v)
-           y = MatMul(a, w)
-         }",
-    );
-    let args = ["m.onnx", "-p", "quant8=weights", "-o", "o.onnx", "--no-validate"];
-    sandbox.run(&args).ok();
-    let (input, new) = (sandbox.read("m.onnx"), sandbox.read("o.onnx"));
-    for moment in 0..24 {
-        fs::write(sandbox.path("o.onnx"), "old").unwrap();
-        let mut child = sandbox.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(5 * moment));
+fn a_full_disk_behind_standard_output_is_an_error() {
+    let sandbox = Sandbox::with_model(NET);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = sandbox.command(&["print", "m.onnx"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("standard output"));
+}
+
+/// Runs the command again and again and kills it at many moments; `look` judges what each left.
+fn kill_at_many_moments(sandbox: &Sandbox, args: &[&str], prepare: impl Fn(), look: impl Fn()) {
+    for moment in 0..16 {
+        prepare();
+        let mut child = sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(7 * moment));
         // A run that is done already cannot be killed any more.
         let _ = child.kill();
         child.wait().unwrap();
+        look();
+    }
+}
+
+/// Eight megabytes of weights.
+const LARGE: &str = "
+g (float[N,1024] x) => (float[N,1024] y) < float[1024,1024] v = rand(1), float[1024,1024] w = rand(2) > {
+  a = MatMul(x, v)
+  y = MatMul(a, w)
+}";
+
+/// Whatever the moment, the output is the old file or the new one, and one undisturbed run leaves nothing else behind.
+#[test]
+fn a_killed_run_leaves_no_half_file() {
+    let sandbox = Sandbox::with_model(LARGE);
+    let args = ["m.onnx", "-p", "quant8=weights", "-o", "o.onnx", "--no-validate"];
+    sandbox.run(&args).ok();
+    let (input, new) = (sandbox.read("m.onnx"), sandbox.read("o.onnx"));
+    let prepare = || fs::write(sandbox.path("o.onnx"), "old").unwrap();
+    kill_at_many_moments(&sandbox, &args, prepare, || {
         let found = sandbox.read("o.onnx");
         assert!(found == b"old" || found == new, "half a file of {} bytes", found.len());
-    }
+    });
     sandbox.run(&args).ok();
     assert!(sandbox.read("o.onnx") == new && sandbox.read("m.onnx") == input);
     assert_eq!(sandbox.files(), ["m.onnx", "o.onnx"]);
+}
+
+/// Two files cannot be replaced at once: in between there is no model, rather than one with the weights of another.
+#[test]
+fn a_killed_run_never_mixes_model_and_side_file() {
+    let sandbox = Sandbox::with_model(LARGE);
+    let args = ["m.onnx", "-p", "none", "-o", "o.onnx", "--no-validate", "--external-data"];
+    sandbox.run(&args).ok();
+    let (model, side) = (sandbox.read("o.onnx"), sandbox.read("o.onnx.data"));
+    let prepare = || {
+        fs::write(sandbox.path("o.onnx"), "old model").unwrap();
+        fs::write(sandbox.path("o.onnx.data"), "old weights").unwrap();
+    };
+    kill_at_many_moments(&sandbox, &args, prepare, || {
+        let weights = sandbox.read("o.onnx.data");
+        match fs::read(sandbox.path("o.onnx")) {
+            Ok(found) if found == b"old model" => assert_eq!(weights, b"old weights"),
+            Ok(found) => assert!(found == model && weights == side),
+            Err(_) => assert!(weights == b"old weights" || weights == side),
+        }
+    });
+    sandbox.run(&args).ok();
+    assert_eq!(sandbox.files(), ["m.onnx", "o.onnx", "o.onnx.data"]);
 }

@@ -3,7 +3,12 @@
 //! A golden is a file `tests/passes/PASS/*.txt`: comments, a graph, `---`, the graph that is expected, `---`, the remarks
 //! that are expected. `golden/file.rs` describes the format. `BLESS=1 cargo test --test passes` rewrites what is
 //! expected; read the difference before you commit it. `GOLDEN=part-of-a-path` runs some of them only.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic and says what it skips"
+)]
 
 #[path = "golden/mod.rs"]
 mod golden;

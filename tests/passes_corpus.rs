@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints};
-use onnx_shrink::ir::{Model, Tensor, check};
+use onnx_shrink::ir::{Model, Tensor, check, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, RemarkKind, Scratch};
 use onnx_shrink::{ErrorKind, Result, passes};
@@ -145,5 +145,20 @@ fn every_batch_norm_of_a_resnet_is_fused() {
         let noise: f64 = before.iter().zip(&after).map(|(a, b)| (a - b) * (a - b)).sum();
         let snr_db = 10.0 * (signal / noise).log10();
         assert!(snr_db >= 100.0, "{snr_db} dB");
+    }
+}
+
+/// A value that so many operators read that anything quadratic would not come to an end.
+#[test]
+fn a_fan_of_readers_takes_no_longer_than_a_chain() {
+    const READERS: usize = 100_000;
+    let branch = |n: usize| format!("  a{n} = Identity(x)\n  b{n} = Relu(a{n})\n");
+    let body: String = (0..READERS).map(branch).collect();
+    let mut model = text::parse(&format!("g (float[4] x) => (float[4] y) {{\n{body}  y = Add(b0, b1)\n}}")).unwrap();
+    for (pass, left) in [("eliminate-identity", READERS + 1), ("dce", 3)] {
+        let (changed, _) = run(passes::find(pass).unwrap(), "", "", &mut model);
+        assert!(changed.is_yes());
+        assert_eq!(model.node_count(), left, "{pass}");
+        check::structure(&model).unwrap();
     }
 }

@@ -1,5 +1,10 @@
 //! The textual syntax against the official implementation, and at the size of large models.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic and says what it skips"
+)]
 
 mod support;
 

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Of `n` weights exactly `floor(sparsity * n)` are zero afterwards, those that were zero before included, unless more
-//! were: the smallest by magnitude, the first of equal ones. `scope=layer` counts in each tensor, `scope=global` in all
-//! of them together. `threshold` instead zeroes every weight of at most that magnitude. `method=random` picks by the
+//! were: the smallest by magnitude, the first of equal ones. `scope=global`, the default, counts in all tensors
+//! together and so spares layers with few but large weights; `scope=layer` counts in each tensor. `threshold` instead zeroes every weight of at most that magnitude. `method=random` picks by the
 //! seed of the run and the name of the tensor: a baseline to compare with.
 //!
 //! Weights are constants that Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU or RNN multiply with, in every graph; with
@@ -57,7 +57,7 @@ pub(super) const INFO: PassInfo = PassInfo {
         OptSpec {
             key: "scope",
             kind: OptKind::Choice(&["layer", "global"]),
-            default: Some("layer"),
+            default: Some("global"),
             help: "whether the share is one of each tensor or of all weights together",
         },
         OptSpec {

@@ -98,7 +98,8 @@ fn render(report: &Report) -> String {
 fn steps(steps: &[StepReport]) -> String {
     let mut table = style::table(&["pass", "effect", "operators", "constants", "applied", "skipped", "seconds"], 2);
     let mut notes = String::new();
-    for step in steps {
+    // A preset repeats its passes until none finds anything: the last round says nothing new.
+    for step in steps.iter().filter(|step| step.changed || step.round == 1) {
         let count = |kind| step.remarks.iter().filter(|remark| remark.kind == kind).count().to_string();
         table.add_row([
             step.step.clone(),

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use super::graph::{Graph, Port, Vertex};
 use super::model::Model;
 use crate::error::{Error, Result, Site};
-use petgraph::visit::IntoNodeReferences;
 
 /// Checks every graph of a model.
 ///
@@ -47,10 +46,10 @@ fn undefined(graph: &Graph, name: &str) -> Error {
 }
 
 fn one_graph(graph: &Graph) -> Result<()> {
-    for (index, vertex) in graph.net.node_references() {
+    for (index, vertex) in graph.net.vertices() {
         match vertex {
             Vertex::Value(value) => {
-                let written = graph.net.edges_directed(index, petgraph::Direction::Incoming).count();
+                let written = graph.net.edges(index, petgraph::Direction::Incoming).count();
                 let given = usize::from(value.is_outer)
                     + usize::from(value.is_sparse)
                     + usize::from(value.is_input || value.init.is_some());
@@ -58,24 +57,25 @@ fn one_graph(graph: &Graph) -> Result<()> {
                 if written + given > 1 {
                     return Err(Error::invalid_model(format!("value `{}` is defined twice", value.name())).at(site()));
                 }
-                let is_read = value.is_output() || graph.net.neighbors(index).next().is_some();
+                let is_read =
+                    value.is_output() || graph.net.edges(index, petgraph::Direction::Outgoing).next().is_some();
                 if written + given == 0 && is_read {
                     return Err(undefined(graph, value.name()));
                 }
             }
             Vertex::Node(node) => {
-                let slots = |direction, pick: fn(&Port) -> Option<u32>| -> Vec<u32> {
-                    let edges = graph.net.edges_directed(index, direction);
-                    let mut found: Vec<u32> = edges.filter_map(|edge| pick(edge.weight())).collect();
+                let slots = |direction, pick: fn(Port) -> Option<u32>| -> Vec<u32> {
+                    let edges = graph.net.edges(index, direction);
+                    let mut found: Vec<u32> = edges.filter_map(|edge| pick(edge.port)).collect();
                     found.sort_unstable();
                     found
                 };
                 let read = slots(petgraph::Direction::Incoming, |port| match port {
-                    Port::In(slot) => Some(*slot),
+                    Port::In(slot) => Some(slot),
                     _ => None,
                 });
                 let written = slots(petgraph::Direction::Outgoing, |port| match port {
-                    Port::Out(slot) => Some(*slot),
+                    Port::Out(slot) => Some(slot),
                     _ => None,
                 });
                 let sound = |slots: &[u32], count: u32| {

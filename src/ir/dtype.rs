@@ -94,9 +94,9 @@ dtypes! {
     U2 = 25, "uint2", 2;
     /// Signed 2-bit integer, four in a byte.
     I2 = 26, "int2", 2;
-    /// 6-bit float, 2 exponent bits.
+    /// 6-bit float, 2 exponent bits, four in three bytes.
     F6E2M3 = 27, "float6e2m3", 6;
-    /// 6-bit float, 3 exponent bits.
+    /// 6-bit float, 3 exponent bits, four in three bytes.
     F6E3M2 = 28, "float6e3m2", 6;
 }
 
@@ -129,8 +129,6 @@ impl DType {
     pub fn byte_len(self, elements: u64) -> Option<u64> {
         match self.bits() {
             0 => None,
-            // Six-bit floats: the specification packs none of them, so each takes a byte.
-            6 => Some(elements),
             bits => Some(elements.checked_mul(bits)?.div_ceil(8)),
         }
     }

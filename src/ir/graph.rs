@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use petgraph::Direction;
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::{EdgeRef, IntoNodeReferences};
+use petgraph::stable_graph::NodeIndex;
 
+use super::net::Net;
 use super::node::{Node, Rank, Value};
 use super::tensor::Tensor;
 use crate::error::{Error, Result, Site};
@@ -62,7 +62,7 @@ pub(crate) struct Output {
 /// A graph of operators and values: the main graph, the body of a function, or a graph that an attribute holds.
 #[derive(Clone, Default)]
 pub struct Graph {
-    pub(crate) net: StableDiGraph<Vertex, Port>,
+    pub(crate) net: Net,
     pub(crate) names: HashMap<Arc<str>, ValueId>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<Output>,
@@ -87,7 +87,7 @@ impl Graph {
 
     /// The operator with that id, which must not have been removed.
     pub fn node(&self, id: NodeId) -> &Node {
-        match self.net.node_weight(id.0) {
+        match self.net.vertex(id.0) {
             Some(Vertex::Node(node)) => node,
             _ => {
                 debug_assert!(false, "no operator {id:?}");
@@ -98,7 +98,7 @@ impl Graph {
 
     /// The value with that id, which must not have been removed.
     pub fn value(&self, id: ValueId) -> &Value {
-        match self.net.node_weight(id.0) {
+        match self.net.vertex(id.0) {
             Some(Vertex::Value(value)) => value,
             _ => {
                 debug_assert!(false, "no value {id:?}");
@@ -109,12 +109,12 @@ impl Graph {
 
     /// Whether the operator is still in the graph.
     pub fn contains_node(&self, id: NodeId) -> bool {
-        matches!(self.net.node_weight(id.0), Some(Vertex::Node(_)))
+        matches!(self.net.vertex(id.0), Some(Vertex::Node(_)))
     }
 
     /// Whether the value is still in the graph.
     pub fn contains_value(&self, id: ValueId) -> bool {
-        matches!(self.net.node_weight(id.0), Some(Vertex::Value(_)))
+        matches!(self.net.vertex(id.0), Some(Vertex::Value(_)))
     }
 
     /// The value of that name.
@@ -126,7 +126,7 @@ impl Graph {
     pub fn nodes(&self) -> Vec<NodeId> {
         let mut nodes: Vec<(Rank, NodeId)> = self
             .net
-            .node_references()
+            .vertices()
             .filter_map(|(index, vertex)| match vertex {
                 Vertex::Node(node) => Some((node.rank, NodeId(index))),
                 Vertex::Value(_) => None,
@@ -139,7 +139,7 @@ impl Graph {
     /// Every value, in a stable order.
     pub fn values(&self) -> Vec<ValueId> {
         self.net
-            .node_references()
+            .vertices()
             .filter(|(_, vertex)| matches!(vertex, Vertex::Value(_)))
             .map(|(index, _)| ValueId(index))
             .collect()
@@ -147,14 +147,14 @@ impl Graph {
 
     /// The number of operators, those inside subgraphs not counted.
     pub fn node_count(&self) -> usize {
-        self.net.node_weights().filter(|v| matches!(v, Vertex::Node(_))).count()
+        self.net.vertices().filter(|(_, v)| matches!(v, Vertex::Node(_))).count()
     }
 
     /// The number of operators, those inside subgraphs counted.
     pub fn node_count_deep(&self) -> usize {
         self.net
-            .node_weights()
-            .filter_map(|vertex| match vertex {
+            .vertices()
+            .filter_map(|(_, vertex)| match vertex {
                 Vertex::Node(node) => Some(1 + node.subgraphs.iter().map(|s| s.graph.node_count_deep()).sum::<usize>()),
                 Vertex::Value(_) => None,
             })
@@ -175,7 +175,7 @@ impl Graph {
     pub fn initializers(&self) -> Vec<ValueId> {
         let mut found: Vec<(u64, ValueId)> = self
             .net
-            .node_references()
+            .vertices()
             .filter_map(|(index, vertex)| match vertex {
                 Vertex::Value(value) if value.init.is_some() => Some((value.init_rank, ValueId(index))),
                 _ => None,
@@ -188,11 +188,11 @@ impl Graph {
     /// What the input slots of an operator read; `None` for slots left empty.
     pub fn node_inputs(&self, node: NodeId) -> Vec<Option<ValueId>> {
         let mut slots = vec![None; self.node(node).input_slots()];
-        for edge in self.net.edges_directed(node.0, Direction::Incoming) {
-            if let Port::In(slot) = edge.weight()
-                && let Some(place) = slots.get_mut(*slot as usize)
+        for edge in self.net.edges(node.0, Direction::Incoming) {
+            if let Port::In(slot) = edge.port
+                && let Some(place) = slots.get_mut(slot as usize)
             {
-                *place = Some(ValueId(edge.source()));
+                *place = Some(ValueId(edge.source));
             }
         }
         slots
@@ -201,11 +201,11 @@ impl Graph {
     /// What the output slots of an operator write; `None` for slots left empty.
     pub fn node_outputs(&self, node: NodeId) -> Vec<Option<ValueId>> {
         let mut slots = vec![None; self.node(node).output_slots()];
-        for edge in self.net.edges_directed(node.0, Direction::Outgoing) {
-            if let Port::Out(slot) = edge.weight()
-                && let Some(place) = slots.get_mut(*slot as usize)
+        for edge in self.net.edges(node.0, Direction::Outgoing) {
+            if let Port::Out(slot) = edge.port
+                && let Some(place) = slots.get_mut(slot as usize)
             {
-                *place = Some(ValueId(edge.target()));
+                *place = Some(ValueId(edge.target));
             }
         }
         slots
@@ -214,26 +214,26 @@ impl Graph {
     /// What one input slot reads.
     pub fn input(&self, node: NodeId, slot: usize) -> Option<ValueId> {
         self.net
-            .edges_directed(node.0, Direction::Incoming)
-            .find(|edge| *edge.weight() == Port::In(slot as u32))
-            .map(|edge| ValueId(edge.source()))
+            .edges(node.0, Direction::Incoming)
+            .find(|edge| edge.port == Port::In(slot as u32))
+            .map(|edge| ValueId(edge.source))
     }
 
     /// What one output slot writes.
     pub fn output(&self, node: NodeId, slot: usize) -> Option<ValueId> {
         self.net
-            .edges_directed(node.0, Direction::Outgoing)
-            .find(|edge| *edge.weight() == Port::Out(slot as u32))
-            .map(|edge| ValueId(edge.target()))
+            .edges(node.0, Direction::Outgoing)
+            .find(|edge| edge.port == Port::Out(slot as u32))
+            .map(|edge| ValueId(edge.target))
     }
 
     /// The values of this graph that the subgraphs of an operator read, ordered by name.
     pub fn captures(&self, node: NodeId) -> Vec<ValueId> {
         let mut captured: Vec<ValueId> = self
             .net
-            .edges_directed(node.0, Direction::Incoming)
-            .filter(|edge| *edge.weight() == Port::Capture)
-            .map(|edge| ValueId(edge.source()))
+            .edges(node.0, Direction::Incoming)
+            .filter(|edge| edge.port == Port::Capture)
+            .map(|edge| ValueId(edge.source))
             .collect();
         captured.sort_unstable_by(|&a, &b| self.value(a).name().cmp(self.value(b).name()));
         captured
@@ -241,8 +241,8 @@ impl Graph {
 
     /// The operator that writes a value, and the output slot; `None` for inputs, initializers and outer values.
     pub fn producer(&self, value: ValueId) -> Option<(NodeId, usize)> {
-        self.net.edges_directed(value.0, Direction::Incoming).next().and_then(|edge| match edge.weight() {
-            Port::Out(slot) => Some((NodeId(edge.source()), *slot as usize)),
+        self.net.edges(value.0, Direction::Incoming).next().and_then(|edge| match edge.port {
+            Port::Out(slot) => Some((NodeId(edge.source), slot as usize)),
             _ => None,
         })
     }
@@ -252,10 +252,10 @@ impl Graph {
     pub fn uses(&self, value: ValueId) -> Vec<Use> {
         let mut uses: Vec<(Rank, Use)> = self
             .net
-            .edges_directed(value.0, Direction::Outgoing)
+            .edges(value.0, Direction::Outgoing)
             .map(|edge| {
-                let node = NodeId(edge.target());
-                (self.node(node).rank, Use { node, port: *edge.weight() })
+                let node = NodeId(edge.target);
+                (self.node(node).rank, Use { node, port: edge.port })
             })
             .collect();
         uses.sort_unstable();
@@ -266,14 +266,14 @@ impl Graph {
     /// the file that are no operators.
     pub fn use_count(&self, value: ValueId) -> usize {
         let held = self.value(value);
-        let by_operators = self.net.edges_directed(value.0, Direction::Outgoing).count();
+        let by_operators = self.net.edges(value.0, Direction::Outgoing).count();
         by_operators + held.output_uses as usize + usize::from(held.is_pinned)
     }
 
     /// Whether nothing reads the value; in constant time, unlike [`Graph::use_count`].
     pub fn is_unread(&self, value: ValueId) -> bool {
         let held = self.value(value);
-        !held.is_output() && !held.is_pinned && self.net.edges_directed(value.0, Direction::Outgoing).next().is_none()
+        !held.is_output() && !held.is_pinned && self.net.edges(value.0, Direction::Outgoing).next().is_none()
     }
 
     /// The one reading of a value, where there is exactly one and it is an input slot of an operator.
@@ -281,10 +281,10 @@ impl Graph {
         if self.value(value).is_output() || self.value(value).is_pinned {
             return None;
         }
-        let mut edges = self.net.edges_directed(value.0, Direction::Outgoing);
+        let mut edges = self.net.edges(value.0, Direction::Outgoing);
         match (edges.next(), edges.next()) {
-            (Some(edge), None) => match edge.weight() {
-                Port::In(slot) => Some((NodeId(edge.target()), *slot as usize)),
+            (Some(edge), None) => match edge.port {
+                Port::In(slot) => Some((NodeId(edge.target), slot as usize)),
                 _ => None,
             },
             _ => None,
@@ -341,8 +341,8 @@ impl Graph {
         for &node in &nodes {
             let count = self
                 .net
-                .neighbors_directed(node.0, Direction::Incoming)
-                .filter(|&value| self.producer(ValueId(value)).is_some())
+                .edges(node.0, Direction::Incoming)
+                .filter(|edge| self.producer(ValueId(edge.source)).is_some())
                 .count();
             waits.insert(node, count);
             if count == 0 {
@@ -352,9 +352,9 @@ impl Graph {
         let mut order = Vec::with_capacity(nodes.len());
         while let Some(Reverse((_, node))) = ready.pop() {
             order.push(node);
-            for value in self.net.neighbors_directed(node.0, Direction::Outgoing) {
-                for reader in self.net.neighbors_directed(value, Direction::Outgoing) {
-                    let reader = NodeId(reader);
+            for written in self.net.edges(node.0, Direction::Outgoing) {
+                for read in self.net.edges(written.target, Direction::Outgoing) {
+                    let reader = NodeId(read.target);
                     let Some(count) = waits.get_mut(&reader) else { continue };
                     *count = count.saturating_sub(1);
                     if *count == 0 {

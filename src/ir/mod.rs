@@ -12,6 +12,7 @@ mod floats;
 pub(crate) mod graph;
 mod model;
 mod nested;
+mod net;
 mod node;
 mod notes;
 mod shape;

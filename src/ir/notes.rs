@@ -44,7 +44,7 @@ impl Graph {
         for (_, info) in &mut self.stray_infos {
             dropped += notes.info(info);
         }
-        for vertex in self.net.node_weights_mut() {
+        for vertex in self.net.vertices_mut() {
             match vertex {
                 Vertex::Node(node) => {
                     dropped += notes.doc(&mut node.proto.doc_string) + notes.meta(&mut node.proto.metadata_props);

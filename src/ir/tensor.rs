@@ -331,7 +331,8 @@ fn typed_byte_len(dtype: DType, proto: &TensorProto) -> u64 {
         DType::U32 => proto.uint64_data.len() * 4,
         DType::I32 => proto.int32_data.len() * 4,
         DType::U16 | DType::I16 | DType::F16 | DType::BF16 => proto.int32_data.len() * 2,
-        // Bytes, and sub-byte types: one packed byte in each int32.
+        DType::F6E2M3 | DType::F6E3M2 => (proto.int32_data.len() * 6).div_ceil(8),
+        // Bytes, and the other types of less than a byte: one packed byte in each int32.
         _ => proto.int32_data.len(),
     }) as u64
 }
@@ -346,9 +347,24 @@ fn typed_bytes(dtype: DType, proto: &TensorProto) -> Bytes {
         DType::U32 => le_bytes(&proto.uint64_data, |v| (v as u32).to_le_bytes()),
         DType::I32 => le_bytes(&proto.int32_data, |v| v.to_le_bytes()),
         DType::U16 | DType::I16 | DType::F16 | DType::BF16 => le_bytes(&proto.int32_data, |v| (v as u16).to_le_bytes()),
+        DType::F6E2M3 | DType::F6E3M2 => pack_six_bits(&proto.int32_data),
         _ => proto.int32_data.iter().map(|&v| v as u8).collect(),
     }
     .into()
+}
+
+/// Six-bit codes, one in each integer, as `raw_data` packs them: from the lowest bit up, four in three bytes.
+fn pack_six_bits(codes: &[i32]) -> Vec<u8> {
+    let mut packed = vec![0u8; (codes.len() * 6).div_ceil(8)];
+    for (index, &code) in codes.iter().enumerate() {
+        let (byte, shift) = (index * 6 / 8, index * 6 % 8);
+        let bits = ((code & 0x3f) as u16) << shift;
+        packed[byte] |= bits as u8;
+        if let Some(next) = packed.get_mut(byte + 1) {
+            *next |= (bits >> 8) as u8;
+        }
+    }
+    packed
 }
 
 #[cfg(test)]
@@ -374,6 +390,13 @@ mod tests {
         let tensor = Tensor::from_proto(proto, None).unwrap();
         assert_eq!(tensor.to_i64(), Some(vec![-1, 127, -128]));
         assert_eq!(tensor.data().as_ref(), &[255, 127, 128]);
+    }
+
+    #[test]
+    fn packs_six_bit_codes_four_in_three_bytes() {
+        let codes = [0b00_0001, 0b10_0010, 0b00_0011, 0b11_0100, 0b11_1111];
+        assert_eq!(pack_six_bits(&codes), [0b1000_0001, 0b0011_1000, 0b1101_0000, 0b0011_1111]);
+        assert_eq!(DType::F6E2M3.byte_len(5), Some(4));
     }
 
     #[test]

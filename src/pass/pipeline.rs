@@ -32,12 +32,13 @@ pub struct Preset {
 
 /// Every preset, in the order in which lists show them.
 pub const PRESETS: &[Preset] = &[
-    Preset { name: "none", summary: "Do nothing: write the model back as it is", expansion: "", repeats: false },
+    Preset { name: "none", summary: "does nothing: writes the model back as it is", expansion: "", repeats: false },
     Preset {
         name: "simplify",
-        summary: "Remove and merge what costs nothing to remove: no accuracy is traded",
-        // Identities hide neighbours from fusion; fusion leaves constants behind that `dedup-initializers` and `dce` see.
-        expansion: "eliminate-identity,fuse-bn,dedup-initializers,dce",
+        summary: "removes and merges what costs nothing to remove; trades no accuracy",
+        // What old files list as inputs hides constants from all others; identities hide neighbours from fusion; fusion
+        // leaves constants behind that `dedup-initializers` and `dce` see.
+        expansion: "freeze-defaults,eliminate-identity,fuse-bn,dedup-initializers,dce",
         repeats: true,
     },
 ];

@@ -99,7 +99,7 @@ pub(super) fn verify_step(
     model: &Model,
     pass: &str,
     effect: Effect,
-    options: &ShrinkOptions,
+    gates: &[Gate],
     data: &Data,
     how: &Comparing<'_>,
 ) -> Result<()> {
@@ -108,7 +108,7 @@ pub(super) fn verify_step(
     // Without a side file: the bytes stay in memory.
     let bytes = onnx::encode(model, &EncodeOptions::default())?.to_bytes();
     let drift = measure(original, &ModelBytes::new(bytes, None), &**samples, how)?;
-    let verdict = drift.judge(&gates_for(Some(effect), &options.gates))?;
+    let verdict = drift.judge(&gates_for(Some(effect), gates))?;
     let Some(failure) = verdict.failures.into_iter().next() else { return Ok(()) };
     let place = failure.output.map(|output| format!(" in output `{output}`")).unwrap_or_default();
     let (kind, what) = match effect {

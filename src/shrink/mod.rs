@@ -2,27 +2,25 @@
 
 mod destination;
 mod drift;
+mod job;
 mod judge;
 mod report;
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::backend::{BackendChoice, ModelBytes};
+use crate::backend::BackendChoice;
 use crate::census::{census, zeros};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::input::Input;
-use crate::ir::Model;
-use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
-use crate::pass::manager::{self, Run, RunOptions};
-use crate::pass::pipeline::{Pipeline, Plan};
-use crate::pass::{Env, Progress, Scratch};
+use crate::pass::Progress;
+use crate::pass::pipeline::Pipeline;
 use crate::validate::Gate;
 
 use destination::Destination;
-use judge::{Data, verify_step};
+use job::Job;
+use judge::Data;
 
 pub use drift::{Comparing, data_for, gates_for, measure};
 pub use judge::{Judged, judge_drift};
@@ -92,7 +90,8 @@ pub struct Shrunk {
     /// What was done and found.
     pub report: Report,
     /// Why the result is not good enough; it was written only if the options force it. Of kind
-    /// [`ErrorKind::Drift`], [`ErrorKind::WorseFile`] or [`ErrorKind::CannotValidate`].
+    /// [`Drift`](crate::ErrorKind::Drift), [`WorseFile`](crate::ErrorKind::WorseFile) or
+    /// [`CannotValidate`](crate::ErrorKind::CannotValidate).
     pub refusal: Option<Error>,
 }
 
@@ -112,13 +111,12 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let data = Data::open(&input.model, options)?;
     // Before the work begins: a destination that cannot be written to should not cost an hour of calibration.
     let staging = Staging::open(&destination.path, &destination.side_name)?;
-    let how = Comparing { backend: options.backend, seed: options.seed, progress };
 
-    let (original, mut model) = Original::of(input);
-    let before = original.report(&model);
-    let run = transform(plan, &mut model, &original, options, &data, staging.folder(), &how)?;
-    let encoded = encode(&mut model, &run, options, &destination.side_name, original.total_bytes())?;
-    let (validation, refusal) = judge(&original, &encoded, &run, options, data, &staging, &how)?;
+    let (job, mut model) = Job::take(input, options, progress);
+    let before = job.input_report(&model);
+    let run = job.transform(plan, &mut model, &data, staging.folder())?;
+    let encoded = job.encode(&mut model, &run, &destination.side_name)?;
+    let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
 
     let written = options.output.is_some() && (refusal.is_none() || options.force);
     if written {
@@ -131,7 +129,7 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let after = ModelReport::new(shown, (encoded.len(), encoded.side_len()), census(&model), zeros(&model));
     let mut warnings = model.warnings.clone();
     if encoded.side_len() > 0 && written {
-        warnings.push(side_file_notice(&destination.side_name, &original, options));
+        warnings.push(job.side_file_notice(&destination.side_name));
     }
     let report = Report {
         version: REPORT_VERSION,
@@ -148,161 +146,4 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
         seconds: start.elapsed().as_secs_f64(),
     };
     Ok(Shrunk { report, refusal })
-}
-
-/// The file a run started from.
-struct Original {
-    path: PathBuf,
-    file: ModelBytes,
-    side_bytes: u64,
-}
-
-impl Original {
-    /// Takes an input apart: the file stays as it is, the model is about to change.
-    fn of(input: Input) -> (Self, Model) {
-        let side_bytes = input.side_bytes();
-        let Input { path, file, model, .. } = input;
-        (Self { path, file, side_bytes }, model)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.file.bytes().len() as u64
-    }
-
-    fn total_bytes(&self) -> u64 {
-        self.bytes() + self.side_bytes
-    }
-
-    fn report(&self, model: &Model) -> ModelReport {
-        let sizes = (self.bytes(), self.side_bytes);
-        ModelReport::new(Some(self.path.display().to_string()), sizes, census(model), zeros(model))
-    }
-}
-
-/// Runs the passes.
-fn transform(
-    plan: Plan,
-    model: &mut Model,
-    original: &Original,
-    options: &ShrinkOptions,
-    data: &Data,
-    scratch: &Path,
-    how: &Comparing<'_>,
-) -> Result<Run> {
-    let scratch = Scratch::in_folder(scratch);
-    let env = Env {
-        seed: options.seed,
-        calibration: data.calibration(),
-        backend: options.backend,
-        scratch: &scratch,
-        progress: how.progress,
-    };
-    let verify =
-        |model: &Model, pass: &str, effect| verify_step(&original.file, model, pass, effect, options, data, how);
-    let run_options = RunOptions {
-        dump_each: options.dump_each.as_deref(),
-        stop_after: options.stop_after,
-        verify: if options.verify_each { Some(&verify) } else { None },
-    };
-    manager::run(plan, model, &env, &run_options)
-}
-
-/// Decides whether the result may ship, and runs it where that takes running.
-fn judge(
-    original: &Original,
-    encoded: &Encoded,
-    run: &Run,
-    options: &ShrinkOptions,
-    data: Data,
-    staging: &Staging,
-    how: &Comparing<'_>,
-) -> Result<Judged> {
-    let without = |status, reason: &str| Validation::without(status, reason);
-    if !run.changed().is_yes() && is_same(encoded, original.file.bytes()) {
-        return Ok((without(Status::Identical, ""), None));
-    }
-    // A model that no pass touched may grow: a side file was asked for, or weights are aligned in it now.
-    let too_large = if run.changed().is_yes() { larger(original, encoded) } else { None };
-    match too_large {
-        Some(refusal) if !options.force => Ok((without(Status::Skipped, refusal.what()), Some(refusal))),
-        too_large if !options.validate => Ok((without(Status::Skipped, "not asked for"), too_large)),
-        too_large => {
-            staging.write(encoded)?;
-            let result = ModelBytes::open(staging.model())?;
-            let (validation, refusal) =
-                judge_drift(&original.file, &result, run.effect, &options.gates, data.evaluation, how)?;
-            Ok((validation, too_large.or(refusal.map(with_advice))))
-        }
-    }
-}
-
-/// Why there are two files, for whoever did not ask for it.
-fn side_file_notice(name: &str, original: &Original, options: &ShrinkOptions) -> String {
-    let reason = match (options.external_from_bytes, original.side_bytes) {
-        (Some(_), _) => "",
-        (None, 0) => " because no protobuf reader takes a file of more than 2 GiB",
-        (None, _) => ", as the input's are",
-    };
-    format!("weights are in the side file `{name}`{reason}: ship both files")
-}
-
-/// A refusal with what can be done about it here.
-fn with_advice(refusal: Error) -> Error {
-    match refusal.kind() {
-        ErrorKind::Drift => refusal
-            .help("try a milder pipeline, calibrate with --inputs, move the gate with --max-drift, or use --force"),
-        ErrorKind::CannotValidate => refusal.or_help("skip the comparison with --no-validate"),
-        _ => refusal,
-    }
-}
-
-/// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.
-fn encode(model: &mut Model, run: &Run, options: &ShrinkOptions, side_name: &str, limit_bytes: u64) -> Result<Encoded> {
-    let layout =
-        EncodeOptions { external_from_bytes: options.external_from_bytes, side_file_name: side_name.to_owned() };
-    if !run.changed().is_yes() {
-        return onnx::encode(model, &layout);
-    }
-    let before = model.metadata().find(|(key, _)| *key == PIPELINE_KEY).map(|(_, value)| value.to_owned());
-    model.set_metadata(PIPELINE_KEY, &options.pipeline.to_string());
-    let encoded = onnx::encode(model, &layout)?;
-    if encoded.len() + encoded.side_len() <= limit_bytes {
-        return Ok(encoded);
-    }
-    match before {
-        Some(value) => model.set_metadata(PIPELINE_KEY, &value),
-        None => {
-            model.retain_metadata(|key| key != PIPELINE_KEY);
-        }
-    }
-    onnx::encode(model, &layout)
-}
-
-/// Why the result is refused, where it takes more room than the original.
-fn larger(original: &Original, encoded: &Encoded) -> Option<Error> {
-    let size = encoded.len() + encoded.side_len();
-    (size > original.total_bytes()).then(|| {
-        Error::new(ErrorKind::WorseFile, "the result is larger than the original")
-            .expected(format!("at most {} bytes", original.total_bytes()))
-            .found(format!("{size} bytes"))
-            .help("nothing in this model is worth the pipeline; --force writes the result all the same")
-    })
-}
-
-/// Whether the result is the original, byte for byte.
-fn is_same(encoded: &Encoded, original: &[u8]) -> bool {
-    struct Compare<'a>(&'a [u8]);
-    impl Write for Compare<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    encoded.side_len() == 0
-        && encoded.len() == original.len() as u64
-        && encoded.write_model(&mut Compare(original)).is_ok()
 }

@@ -16,7 +16,7 @@ pub(super) fn is_pattern(dtype: DType) -> bool {
 }
 
 /// The type of one literal and how many of them make an element: complex numbers are pairs.
-pub(super) fn literal_type(dtype: DType) -> (DType, usize) {
+pub(super) fn literal_type(dtype: DType) -> (DType, u64) {
     match dtype {
         DType::Complex64 => (DType::F32, 2),
         DType::Complex128 => (DType::F64, 2),
@@ -62,7 +62,7 @@ fn float_bits(dtype: DType, literal: &str) -> Option<u128> {
 }
 
 fn mask(dtype: DType) -> u128 {
-    (1u128 << dtype.bits()) - 1
+    u128::MAX.checked_shr(128 - dtype.bits() as u32).unwrap_or_default()
 }
 
 /// The whole numbers a type holds.
@@ -78,24 +78,16 @@ fn range(dtype: DType) -> Option<(i128, i128)> {
     }
 }
 
-/// Elements in ONNX's raw form: little-endian, those of less than six bits packed, the first in the low bits.
+/// Elements in ONNX's raw form: little-endian, those of less than a byte packed from the lowest bit up.
 pub(super) fn pack(dtype: DType, patterns: impl Iterator<Item = u128>) -> Vec<u8> {
     let bits = dtype.bits() as usize;
     let mut out = Vec::new();
-    if bits >= 6 {
-        let width = bits.div_ceil(8);
-        patterns.for_each(|p| out.extend_from_slice(&p.to_le_bytes()[..width]));
-        return out;
-    }
-    let per_byte = 8 / bits;
     for (index, pattern) in patterns.enumerate() {
-        let place = index % per_byte;
-        if place == 0 {
-            out.push(0);
-        }
-        if let Some(last) = out.last_mut() {
-            *last |= ((pattern & mask(dtype)) << (place * bits)) as u8;
-        }
+        let (byte, shift) = (index * bits / 8, index * bits % 8);
+        out.resize(((index + 1) * bits).div_ceil(8), 0);
+        // An element of less than a byte begins inside of one; the others begin a byte, so nothing is shifted out.
+        let placed = ((pattern & mask(dtype)) << shift).to_le_bytes();
+        out[byte..].iter_mut().zip(placed).for_each(|(to, from)| *to |= from);
     }
     out
 }
@@ -103,14 +95,11 @@ pub(super) fn pack(dtype: DType, patterns: impl Iterator<Item = u128>) -> Vec<u8
 /// The bits of the literal at an index of raw data; 0 beyond its end.
 fn unpack(dtype: DType, data: &[u8], index: usize) -> u128 {
     let bits = dtype.bits() as usize;
-    if bits < 6 {
-        let per_byte = 8 / bits;
-        let byte = data.get(index / per_byte).copied().unwrap_or_default();
-        return (u128::from(byte) >> (index % per_byte * bits)) & mask(dtype);
-    }
-    let width = bits.div_ceil(8);
-    let bytes = data.get(index * width..(index + 1) * width).unwrap_or_default();
-    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u128::from(byte))
+    let (byte, shift) = (index * bits / 8, index * bits % 8);
+    let end = ((index + 1) * bits).div_ceil(8);
+    let bytes = data.get(byte..end).unwrap_or_default();
+    let value = bytes.iter().rev().fold(0, |value, &byte| value << 8 | u128::from(byte));
+    (value >> shift) & mask(dtype)
 }
 
 /// Writes the literal at an index of raw data.
@@ -164,7 +153,8 @@ mod tests {
         assert_eq!(again(DType::U2, &["0", "1", "2", "3", "1"]), ["0", "1", "2", "3", "1"]);
         assert_eq!(again(DType::U64, &["18446744073709551615"]), ["18446744073709551615"]);
         assert_eq!(again(DType::F8E5M2, &["255"]), ["255"]);
-        assert_eq!(again(DType::F6E2M3, &["63", "1"]), ["63", "1"]);
+        assert_eq!(again(DType::F6E2M3, &["63", "1", "2", "33", "7"]), ["63", "1", "2", "33", "7"]);
+        assert_eq!(pack(DType::F6E2M3, [0x3f, 1, 2, 33, 7].into_iter()).len(), 4);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use prost::Message;
 
 use super::{PrintOptions, parse, print};
@@ -13,6 +14,51 @@ use crate::onnx::proto::{
 use crate::onnx::{self, EncodeOptions};
 
 const BARE: PrintOptions = PrintOptions { full_data_up_to_elements: u64::MAX, header: false };
+
+/// Every part of the syntax, as the printer writes it.
+const EVERYTHING: &str = r#"<
+  ir_version: 10,
+  opset_import: ["" : 21, "com.microsoft" : 1, "local" : 1, "my-domain" : 2],
+  producer_name: "say \"hi\" \\",
+  doc_string: "two
+lines",
+  model_version: 3,
+  metadata_props: ["key": "value", "k": ""]
+>
+"main graph" (float[N,"a b",?,3] x @{doc_string: "an image", denotation: "IMAGE", metadata_props: ["a": "b"]}, bool c, ?[2] u, untyped, seq(float[]) s, optional(map(int64, float[2])) o, opaque(ai.x, t) q) => (float y, z) @{doc_string: "about", quantization_annotation: ["w": ["SCALE_TENSOR": "h"]]} <
+  float[2,2] w = {1, -0.5, nan, -inf},
+  int4[3] i4 = {-8, 7, 0},
+  uint2[5] u2 = {0, 1, 2, 3, 1},
+  float16[2] h = {1.0, 0.5},
+  bool b = {1},
+  string[3] t = {"a", "\"", b"\xff\\"},
+  complex64[1] cc = {1, 2},
+  float8e4m3fn[2] f8 = {255, 1},
+  int64[0] none = {},
+  sparse_tensor(float[9]) sp = {float[2] {1, 2}, int64[2] {0, 5}},
+  float[2] "a/1"
+> {
+  ["n/1"] "a/1", "float" = com.microsoft.Foo:ov<s = "x\\n", raw = b"\xfe", f = 1.0, e = 1e20, n = nan, odd: float = 0x7fc00001, i = -3, is = [1, 2], fs = [1.0, 2.5], ss = ["a", "b"], "odd name" = 1, none: ints = [], t = int64[2] name {1, 2}, ts = [float {1}, float {2}], tp: type_proto = float[2], tps: type_protos = [float, seq(float)], sp: sparse_tensor = sparse_tensor(float[4]) {float[1] {1}, int64[1] {2}}>(x, "", w) @{doc_string: "why", metadata_props: ["layer": "1"]}
+  y = If(c) <then_branch = g1 () => (float t1) {
+    t1 = Identity(x)
+  }, else_branch = "g 2" () => (t2) <
+    float k = {2}
+  > {
+    t2 = Add(x, k)
+  }>
+  z = "my-domain"."My-Op"("a/1", "", "float")
+  v = local.twice(x)
+   = Drop(v)
+}
+<
+  domain: "local",
+  opset_import: ["" : 21],
+  doc_string: "x + x"
+>
+twice <plain, alpha = 0.5> (x) => (y) {
+  y = Foo<a: float = @alpha, b = @plain>(x)
+}
+"#;
 
 /// Parses and prints a graph alone.
 fn again(text: &str) -> String {
@@ -122,52 +168,16 @@ g (float[N,3] x) => (float[N,2] y) <
 
 #[test]
 fn every_part_of_the_syntax_comes_back_as_it_was() {
-    let text = r#"<
-  ir_version: 10,
-  opset_import: ["" : 21, "com.microsoft" : 1, "local" : 1, "my-domain" : 2],
-  producer_name: "say \"hi\" \\",
-  doc_string: "two
-lines",
-  model_version: 3,
-  metadata_props: ["key": "value", "k": ""]
->
-"main graph" (float[N,"a b",?,3] x @{doc_string: "an image", denotation: "IMAGE", metadata_props: ["a": "b"]}, bool c, ?[2] u, untyped, seq(float[]) s, optional(map(int64, float[2])) o, opaque(ai.x, t) q) => (float y, z) @{doc_string: "about", quantization_annotation: ["w": ["SCALE_TENSOR": "h"]]} <
-  float[2,2] w = {1, -0.5, nan, -inf},
-  int4[3] i4 = {-8, 7, 0},
-  uint2[5] u2 = {0, 1, 2, 3, 1},
-  float16[2] h = {1.0, 0.5},
-  bool b = {1},
-  string[3] t = {"a", "\"", b"\xff\\"},
-  complex64[1] cc = {1, 2},
-  float8e4m3fn[2] f8 = {255, 1},
-  int64[0] none = {},
-  sparse_tensor(float[9]) sp = {float[2] {1, 2}, int64[2] {0, 5}},
-  float[2] "a/1"
-> {
-  ["n/1"] "a/1", "float" = com.microsoft.Foo:ov<s = "x\\n", raw = b"\xfe", f = 1.0, e = 1e20, n = nan, odd: float = 0x7fc00001, i = -3, is = [1, 2], fs = [1.0, 2.5], ss = ["a", "b"], "odd name" = 1, none: ints = [], t = int64[2] name {1, 2}, ts = [float {1}, float {2}], tp: type_proto = float[2], tps: type_protos = [float, seq(float)], sp: sparse_tensor = sparse_tensor(float[4]) {float[1] {1}, int64[1] {2}}>(x, "", w) @{doc_string: "why", metadata_props: ["layer": "1"]}
-  y = If(c) <then_branch = g1 () => (float t1) {
-    t1 = Identity(x)
-  }, else_branch = "g 2" () => (t2) <
-    float k = {2}
-  > {
-    t2 = Add(x, k)
-  }>
-  z = "my-domain"."My-Op"("a/1", "", "float")
-  v = local.twice(x)
-   = Drop(v)
-}
-<
-  domain: "local",
-  opset_import: ["" : 21],
-  doc_string: "x + x"
->
-twice <plain, alpha = 0.5> (x) => (y) {
-  y = Foo<a: float = @alpha, b = @plain>(x)
-}
-"#;
-    let model = parse(text).unwrap();
-    assert_eq!(print(&model, &PrintOptions::full()), text);
+    let model = parse(EVERYTHING).unwrap();
+    assert_eq!(print(&model, &PrintOptions::full()), EVERYTHING);
     assert_survives(&model, "the text");
+}
+
+#[test]
+fn what_the_text_leaves_out_is_said() {
+    let mut model = parse("g (float x) => (float y) { y = Relu(x) }").unwrap();
+    model.proto.training_info.push(crate::onnx::proto::TrainingInfoProto::default());
+    assert!(print(&model, &PrintOptions::default()).starts_with("// The model has training graphs, which"));
 }
 
 #[test]
@@ -221,6 +231,7 @@ fn errors_name_the_place_what_was_expected_and_what_was_found() {
         ("g (float x) => (float y) {\n  y = Relu x)\n}", "line 2, column 12", "`(`", "`x`"),
         ("g () => (y) <int8[1] y = {300}> {}", "line 1, column 27", "an element of type int8", "`300`"),
         ("g () => (y) {", "line 1, column 14", "an operator or `}`", "the end of the text"),
+        ("g () => (y) <int8[2] y = {1}> {}", "line 1, column 26", "2", "1"),
         ("<ir_versio: 1> g () => () {}", "line 1, column 2", "ir_version", "`ir_versio`"),
         ("g () => (y) { y = Foo<a: ints = [1.5]>() }", "line 1, column 33", "ints", "floats"),
     ] {
@@ -262,6 +273,45 @@ fn corpus_models_survive_the_text() {
         // Printing megabytes of numbers takes long in a build without optimisation; hashes were made above.
         if std::fs::metadata(&path).unwrap().len() < 3 << 20 {
             assert_survives(&model, &path.display().to_string());
+        }
+    }
+}
+
+/// Something to put into a text: a sign, a word, or nothing.
+fn scrap() -> impl Strategy<Value = String> {
+    prop_oneof![
+        proptest::sample::select(
+            &[
+                "", "<", ">", "(", ")", "[", "]", "{", "}", "=", "=>", ",", ":", "@", "?", "#", "//", "\"", "\\",
+                "b\"", "-"
+            ][..]
+        )
+        .prop_map(str::to_owned),
+        proptest::sample::select(
+            &["float", "seq", "nan", "0x", "1e", "iota", "rand(1)", "graph", "é", "99999999999"][..]
+        )
+        .prop_map(str::to_owned),
+        any::<char>().prop_map(String::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the text, there is a model or an error; and what was read once is printed and read again the same.
+    #[test]
+    fn damaged_texts_are_read_or_refused(
+        edits in proptest::collection::vec((0.0..1.0f64, 0..12usize, scrap()), 1..4)
+    ) {
+        let mut text: Vec<char> = EVERYTHING.chars().collect();
+        for (place, removed, scrap) in edits {
+            let at = (place * text.len() as f64) as usize;
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, scrap.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Ok(model) = parse(&text) {
+            assert_survives(&model, &text);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::ir::DType;
 use crate::onnx::proto::{SparseTensorProto, TensorProto, TypeProto, tensor_shape_proto::dimension, type_proto};
 
 /// A fill makes no more elements than this: a short text must not ask for unbounded memory.
-const MAX_FILL: u64 = 1 << 28;
+const MAX_FILL: u64 = 1 << 26;
 
 /// The contents of a tensor whose type stood at `at`.
 pub(super) fn contents(cursor: &mut Cursor<'_>, ty: &TypeProto, at: usize) -> Result<TensorProto> {
@@ -26,14 +26,23 @@ pub(super) fn contents(cursor: &mut Cursor<'_>, ty: &TypeProto, at: usize) -> Re
             .error_at(at, "the type of a constant is not complete")
             .expected("an element type, and a number for every extent"));
     };
+    let start = cursor.offset();
     let mut proto = TensorProto { dims, data_type: Some(dtype.to_onnx()), ..TensorProto::default() };
     match cursor.peek() {
-        Token::Punct('{') if dtype == DType::String => proto.string_data = cursor.list('{', '}', string)?,
-        Token::Punct('{') => proto.raw_data = Some(elements(cursor, dtype)?.into()),
+        Token::Punct('{') if dtype == DType::String => {
+            proto.string_data = cursor.list('{', '}', string)?;
+            check_count(cursor, start, proto.string_data.len(), &proto.dims, 1)?;
+        }
+        Token::Punct('{') => {
+            let (literal, per_element) = element::literal_type(dtype);
+            let bits = elements(cursor, literal)?;
+            check_count(cursor, start, bits.len(), &proto.dims, per_element)?;
+            proto.raw_data = Some(element::pack(literal, bits.into_iter()).into());
+        }
         Token::Ident("rand" | "iota") => proto.raw_data = Some(filled(cursor, dtype, &proto.dims)?.into()),
         Token::Hash(_) => {
             return Err(cursor
-                .error_at(cursor.offset(), "the data of a tensor is not in the text")
+                .error_at(start, "the data of a tensor is not in the text")
                 .expected("`{...}`, `rand(SEED)` or `iota`")
                 .found(format!("{}, the hash of the data", cursor.peek().describe()))
                 .help("print the model with its full data"));
@@ -41,6 +50,23 @@ pub(super) fn contents(cursor: &mut Cursor<'_>, ty: &TypeProto, at: usize) -> Re
         _ => return cursor.expected("the contents of a tensor: `{...}`, `rand(SEED)` or `iota`"),
     }
     Ok(proto)
+}
+
+/// The number of elements of a shape; `None` past 64 bits.
+fn count(dims: &[i64]) -> Option<u64> {
+    dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(u64::try_from(dim).ok()?))
+}
+
+fn check_count(cursor: &Cursor<'_>, at: usize, found: usize, dims: &[i64], per_element: u64) -> Result<()> {
+    let expected = count(dims).and_then(|count| count.checked_mul(per_element));
+    if expected == Some(found as u64) {
+        return Ok(());
+    }
+    let expected = expected.map_or_else(|| "more than 64 bits can count".to_owned(), |count| count.to_string());
+    Err(cursor
+        .error_at(at, "the number of elements does not fit the shape")
+        .expected(expected)
+        .found(found.to_string()))
 }
 
 fn extents(dims: &[crate::onnx::proto::tensor_shape_proto::Dimension]) -> Option<Vec<i64>> {
@@ -64,20 +90,18 @@ pub(super) fn string(cursor: &mut Cursor<'_>) -> Result<Bytes> {
     }
 }
 
-fn elements(cursor: &mut Cursor<'_>, dtype: DType) -> Result<Vec<u8>> {
-    let (literal, _) = element::literal_type(dtype);
-    let bits = cursor.list('{', '}', |cursor| {
+fn elements(cursor: &mut Cursor<'_>, dtype: DType) -> Result<Vec<u128>> {
+    cursor.list('{', '}', |cursor| {
         let text = match cursor.peek() {
             Token::Number(text) | Token::Ident(text) => *text,
             _ => "",
         };
-        let Some(bits) = element::bits(literal, text) else {
+        let Some(bits) = element::bits(dtype, text) else {
             return cursor.expected(format!("an element of type {dtype}"));
         };
         cursor.next()?;
         Ok(bits)
-    })?;
-    Ok(element::pack(literal, bits.into_iter()))
+    })
 }
 
 fn filled(cursor: &mut Cursor<'_>, dtype: DType, dims: &[i64]) -> Result<Vec<u8>> {
@@ -91,7 +115,7 @@ fn filled(cursor: &mut Cursor<'_>, dtype: DType, dims: &[i64]) -> Result<Vec<u8>
             Fill::Random(seed)
         }
     };
-    let count = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim as u64)).filter(|&c| c <= MAX_FILL);
+    let count = count(dims).filter(|&count| count <= MAX_FILL);
     let Some(count) = count else {
         return Err(cursor.error_at(at, "too many elements to fill").expected(format!("at most {MAX_FILL}")));
     };

@@ -115,14 +115,16 @@ pub(super) fn sparse(out: &mut impl Write, proto: &SparseTensorProto, typed: boo
         out.write_char(' ')?;
     }
     let parts = [&proto.values, &proto.indices].into_iter().flatten();
+    // Decoding does not look into sparse tensors: damaged parts are left out.
+    let parts = parts.enumerate().filter_map(|(index, part)| {
+        // The name of the values is that of the initializer, which is written in front.
+        let name = part.name.clone().filter(|_| typed || index > 0);
+        Tensor::from_proto(TensorProto { name, ..part.clone() }, None).ok()
+    });
     out.write_char('{')?;
     for (index, part) in parts.enumerate() {
         separate(out, index)?;
-        // The name of the values is that of the initializer, which is written in front.
-        let part = TensorProto { name: part.name.clone().filter(|_| typed || index > 0), ..part.clone() };
-        if let Ok(part) = Tensor::from_proto(part, None) {
-            typed_tensor(out, &part, style)?;
-        }
+        typed_tensor(out, &part, style)?;
     }
     out.write_char('}')
 }

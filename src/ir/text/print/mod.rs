@@ -70,7 +70,18 @@ struct Style {
 
 fn header(out: &mut impl Write, model: &Model) -> fmt::Result {
     let proto = &model.proto;
-    write!(out, "<\n  ir_version: {},\n  opset_import: ", proto.ir_version())?;
+    let left_out = [
+        ("training graphs", !proto.training_info.is_empty()),
+        ("device configurations", !proto.configuration.is_empty()),
+    ];
+    for (what, _) in left_out.iter().filter(|(_, is_there)| *is_there) {
+        writeln!(out, "// The model has {what}, which this text leaves out.")?;
+    }
+    out.write_str("<\n")?;
+    if let Some(version) = proto.ir_version {
+        writeln!(out, "  ir_version: {version},")?;
+    }
+    out.write_str("  opset_import: ")?;
     opsets(out, &proto.opset_import)?;
     let texts = [
         ("producer_name", &proto.producer_name),

@@ -21,7 +21,7 @@ pub(super) fn contents(out: &mut impl Write, tensor: &Tensor, style: Style) -> f
     } else {
         let (literal, per_element) = element::literal_type(tensor.dtype());
         let data = tensor.data();
-        for index in 0..tensor.len() * per_element {
+        for index in 0..tensor.len() * per_element as usize {
             separate(out, index)?;
             element::write(out, literal, data, index)?;
         }

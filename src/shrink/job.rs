@@ -1,0 +1,177 @@
+//! The steps of one run, in order: transform, encode, judge.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::drift::Comparing;
+use super::judge::{Data, Judged, judge_drift, verify_step};
+use super::report::{ModelReport, Status, Validation};
+use super::{PIPELINE_KEY, ShrinkOptions};
+use crate::backend::ModelBytes;
+use crate::census::{census, zeros};
+use crate::error::{Error, ErrorKind, Result};
+use crate::input::Input;
+use crate::ir::Model;
+use crate::onnx::{self, EncodeOptions, Encoded};
+use crate::output::Staging;
+use crate::pass::manager::{self, Run, RunOptions};
+use crate::pass::pipeline::Plan;
+use crate::pass::{Env, Progress, Scratch};
+
+/// What stays the same from the first step to the last.
+pub(super) struct Job<'a> {
+    options: &'a ShrinkOptions,
+    how: Comparing<'a>,
+    path: PathBuf,
+    /// The file the run started from.
+    file: ModelBytes,
+    side_bytes: u64,
+}
+
+impl<'a> Job<'a> {
+    /// Takes an input apart: the file stays as it is, the model is about to change.
+    pub(super) fn take(input: Input, options: &'a ShrinkOptions, progress: &'a dyn Progress) -> (Self, Model) {
+        let how = Comparing { backend: options.backend, seed: options.seed, progress };
+        let side_bytes = input.side_bytes();
+        let Input { path, file, model, .. } = input;
+        (Self { options, how, path, file, side_bytes }, model)
+    }
+
+    fn input_bytes(&self) -> u64 {
+        self.file.bytes().len() as u64 + self.side_bytes
+    }
+
+    /// The report of the input, while the model is still what was read.
+    pub(super) fn input_report(&self, model: &Model) -> ModelReport {
+        let sizes = (self.file.bytes().len() as u64, self.side_bytes);
+        ModelReport::new(Some(self.path.display().to_string()), sizes, census(model), zeros(model))
+    }
+
+    /// Runs the passes; `folder` has room for temporary weights.
+    pub(super) fn transform(&self, plan: Plan, model: &mut Model, data: &Data, folder: &Path) -> Result<Run> {
+        let options = self.options;
+        let scratch = Scratch::in_folder(folder);
+        let env = Env {
+            seed: options.seed,
+            calibration: data.calibration(),
+            backend: options.backend,
+            scratch: &scratch,
+            progress: self.how.progress,
+        };
+        let verify = |model: &Model, pass: &str, effect| {
+            verify_step(&self.file, model, pass, effect, &options.gates, data, &self.how)
+        };
+        let run_options = RunOptions {
+            dump_each: options.dump_each.as_deref(),
+            stop_after: options.stop_after,
+            verify: if options.verify_each { Some(&verify) } else { None },
+        };
+        manager::run(plan, model, &env, &run_options)
+    }
+
+    /// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.
+    pub(super) fn encode(&self, model: &mut Model, run: &Run, side_name: &str) -> Result<Encoded> {
+        let external_from_bytes = self.options.external_from_bytes;
+        let layout = EncodeOptions { external_from_bytes, side_file_name: side_name.to_owned() };
+        if !run.changed().is_yes() {
+            return onnx::encode(model, &layout);
+        }
+        let before = model.metadata().find(|(key, _)| *key == PIPELINE_KEY).map(|(_, value)| value.to_owned());
+        model.set_metadata(PIPELINE_KEY, &self.options.pipeline.to_string());
+        let encoded = onnx::encode(model, &layout)?;
+        if encoded.len() + encoded.side_len() <= self.input_bytes() {
+            return Ok(encoded);
+        }
+        match before {
+            Some(value) => model.set_metadata(PIPELINE_KEY, &value),
+            None => {
+                model.retain_metadata(|key| key != PIPELINE_KEY);
+            }
+        }
+        onnx::encode(model, &layout)
+    }
+
+    /// Decides whether the result may ship, and runs it where that takes running.
+    pub(super) fn judge(
+        &self,
+        model: &Model,
+        encoded: &Encoded,
+        run: &Run,
+        data: Data,
+        staging: &Staging,
+    ) -> Result<Judged> {
+        let without = |status, reason: &str| Validation::without(status, reason);
+        if !run.changed().is_yes() && is_same(encoded, self.file.bytes()) {
+            return Ok((without(Status::Identical, ""), None));
+        }
+        // What no pass touched may grow: then weights are merely laid out in another way.
+        let too_large = if run.changed().is_yes() { self.larger(model, encoded) } else { None };
+        match too_large {
+            Some(refusal) if !self.options.force => Ok((without(Status::Skipped, refusal.what()), Some(refusal))),
+            too_large if !self.options.validate => Ok((without(Status::Skipped, "not asked for"), too_large)),
+            too_large => {
+                staging.write(encoded)?;
+                let result = ModelBytes::open(staging.model())?;
+                let gates = &self.options.gates;
+                let (validation, refusal) =
+                    judge_drift(&self.file, &result, run.effect, gates, data.evaluation, &self.how)?;
+                Ok((validation, too_large.or(refusal.map(with_advice))))
+            }
+        }
+    }
+
+    /// Why the result is refused, where it takes more room than the input.
+    fn larger(&self, model: &Model, encoded: &Encoded) -> Option<Error> {
+        let limit = self.input_bytes();
+        let size = encoded.len() + encoded.side_len();
+        // Whoever asks for a side file accepts what aligning weights in it costs.
+        let fits_without_side_file = || {
+            self.options.external_from_bytes.is_some()
+                && onnx::encode(model, &EncodeOptions::default()).is_ok_and(|inside| inside.len() <= limit)
+        };
+        (size > limit && !fits_without_side_file()).then(|| {
+            Error::new(ErrorKind::WorseFile, "the result is larger than the original")
+                .expected(format!("at most {limit} bytes"))
+                .found(format!("{size} bytes"))
+                .help("nothing in this model is worth the pipeline; --force writes the result all the same")
+        })
+    }
+
+    /// Why there are two files, for whoever did not ask for it.
+    pub(super) fn side_file_notice(&self, name: &str) -> String {
+        let reason = match (self.options.external_from_bytes, self.side_bytes) {
+            (Some(_), _) => "",
+            (None, 0) => " because no protobuf reader takes a file of more than 2 GiB",
+            (None, _) => ", as the input's are",
+        };
+        format!("weights are in the side file `{name}`{reason}: ship both files")
+    }
+}
+
+/// A refusal with what can be done about it here.
+fn with_advice(refusal: Error) -> Error {
+    match refusal.kind() {
+        ErrorKind::Drift => refusal
+            .help("try a milder pipeline, calibrate with --inputs, move the gate with --max-drift, or use --force"),
+        ErrorKind::CannotValidate => refusal.or_help("skip the comparison with --no-validate"),
+        _ => refusal,
+    }
+}
+
+/// Whether the result is the original, byte for byte.
+fn is_same(encoded: &Encoded, original: &[u8]) -> bool {
+    struct Compare<'a>(&'a [u8]);
+    impl Write for Compare<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    encoded.side_len() == 0
+        && encoded.len() == original.len() as u64
+        && encoded.write_model(&mut Compare(original)).is_ok()
+}
