@@ -2,6 +2,13 @@
 //!
 //! Seeded, so a failure repeats. `ONNX_SHRINK_FUZZ_SECONDS=600 cargo test --release --test mutated -- --nocapture` runs for
 //! ten minutes; by default it runs a fixed number of cases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic and says what it skipped"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,11 @@
 //! What keeps the source in order: the layers, and the README in step with the registry.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic and says what it skipped"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,11 @@
 //! Files: untouched models are written back byte for byte; side files stay inside the model's folder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by a panic and says what it skipped"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
