@@ -21,7 +21,8 @@ use onnx_shrink::ErrorKind;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
 use onnx_shrink::backend::{self, Backend, BackendChoice, LoadOptions, ModelBytes, NamedTensors};
-use onnx_shrink::ir::{DType, Tensor};
+use onnx_shrink::ir::{DType, Tensor, text};
+use onnx_shrink::onnx::{self, EncodeOptions};
 use support::{corpus, models};
 
 const ONE_THREAD: LoadOptions = LoadOptions { taps: Vec::new(), threads: 1 };
@@ -91,6 +92,16 @@ fn a_model_in_memory_runs_with_taps() {
         assert_eq!(results[1].1.to_f32().unwrap(), [0.0, 2.0, 3.0, 0.0, 0.5, 0.0]);
         assert!(results[3].1.same_as(&results[0].1));
     }
+}
+
+#[test]
+fn names_of_operators_may_be_those_of_values() {
+    let text = "g (float[2] x) => (float[2] y) {\n  [b] a = Relu(x)\n  b = Neg(a)\n  [x] y = Add(a, b)\n}";
+    let model = onnx::encode(&text::parse(text).unwrap(), &EncodeOptions::default()).unwrap();
+    let session = Tract.load(&ModelBytes::new(model.to_bytes(), None), &ONE_THREAD).unwrap();
+    let input = Tensor::from_f32(vec![2], &[1.5, -2.0]).unwrap();
+    let results = session.run(&[("x".to_owned(), input)]).unwrap();
+    assert_eq!(results[0].1.to_f32().unwrap(), [0.0, 0.0]);
 }
 
 #[test]
