@@ -21,7 +21,8 @@ use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, S
 pub(super) const INFO: PassInfo = PassInfo {
     name: "upgrade-opset",
     summary: "raises the operator set of the model, so that passes and runtimes that need a newer one can take it",
-    effect: Effect::Exact,
+    // The meaning is the same, but runtimes choose what to fuse by the version, and fused operators round otherwise.
+    effect: Effect::Rounding,
     scope: Scope::AllGraphs,
     min_opset: None,
     options: &[OptSpec {
@@ -65,8 +66,7 @@ fn describe(upgraded: &Upgraded) -> String {
         text += &format!("; {} too", counted(upgraded.functions, "function"));
     }
     if upgraded.freed_initializers > 0 {
-        let freed = counted(upgraded.freed_initializers, "initializer");
-        text += &format!("; {freed} need no place among the inputs any more");
+        text += &format!("; took {} out of the inputs", counted(upgraded.freed_initializers, "initializer"));
     }
     text
 }

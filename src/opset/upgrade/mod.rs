@@ -71,11 +71,15 @@ pub fn upgrade(model: &mut Model, to: i64) -> Result<Option<Upgraded>> {
         return Err(Error::usage(format!("there is no way to opset {to}"))
             .expected(format!("an opset from {OLDEST} to {}", latest_opset())));
     }
-    let main = model.opset_of("").or_else(|| uses_default_domain(&model.graph).then_some(1));
+    let is_used = uses_default_domain(&model.graph);
+    // Without an import the first version is meant. Where no operator asks for it any will do: nothing is there to raise,
+    // and passes that add operators find an import.
+    let main = model.opset_of("").unwrap_or(if is_used { 1 } else { OLDEST });
+    let is_main_old = main < to || model.opset_of("").is_none();
     let raisable = model.functions.iter().filter(|function| uses_default_domain(&function.body));
     let oldest_function = raisable.map(Function::opset).filter(|&version| version < to).min();
-    let Some(from) = main.filter(|&version| version < to).or(oldest_function) else { return Ok(None) };
-    if let Some(too_old) = [main, oldest_function].into_iter().flatten().find(|&version| version < OLDEST) {
+    let Some(from) = is_main_old.then_some(main).or(oldest_function) else { return Ok(None) };
+    if let Some(too_old) = [Some(main), oldest_function].into_iter().flatten().find(|&version| version < OLDEST) {
         return Err(Error::unsupported("the operator set of the model is too old to be raised")
             .expected(format!("opset {OLDEST} or later"))
             .found(format!("opset {too_old}"))
@@ -85,8 +89,8 @@ pub fn upgrade(model: &mut Model, to: i64) -> Result<Option<Upgraded>> {
     // Work on a copy: tensors are shared, so it is cheap, and a refusal leaves the model alone.
     let mut draft = model.clone();
     let mut adapted = BTreeMap::new();
-    if let Some(from) = main.filter(|&version| version < to) {
-        walk::raise(&mut draft.graph, &[], walk::Place::MainGraph, (from, to), &mut adapted)?;
+    if is_main_old {
+        walk::raise(&mut draft.graph, &[], walk::Place::MainGraph, (main, to), &mut adapted)?;
         set_import(&mut draft.proto.opset_import, to);
     }
     let mut functions = 0;

@@ -39,12 +39,12 @@ pub(super) fn group_per_channel(spot: &mut Spot<'_>) -> Result<bool> {
     let input = spot.required_input(0)?;
     let channels = spot.graph.value(input).shape().and_then(|shape| shape.0.get(1)?.fixed());
     let repeats = channels.filter(|_| groups > 0).map(|channels| channels / groups as u64);
-    for (slot, name) in [(1, "scale"), (2, "bias")] {
+    for slot in [1, 2] {
         let value = spot.required_input(slot)?;
         let repeated = match (spot.graph.constant(value), repeats) {
             (Some(tensor), Some(repeats)) => {
-                let repeated = repeat(&tensor, repeats)?;
-                spot.constant(name, repeated)?
+                let name = format!("{}_per_channel", spot.graph.value(value).name());
+                spot.constant(&name, repeat(&tensor, repeats)?)?
             }
             _ => repeat_when_run(spot, value, input, groups)?,
         };

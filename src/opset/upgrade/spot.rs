@@ -169,11 +169,11 @@ impl Spot<'_> {
     }
 }
 
-/// The constants that adapters added to one graph, each distinct one once.
+/// The constants that adapters added to one graph, each distinct one once for each role.
 #[derive(Debug)]
 pub(super) struct Constants {
     place: Place,
-    added: BTreeMap<(i32, Vec<u64>, bytes::Bytes), ValueId>,
+    added: BTreeMap<(String, i32, Vec<u64>, bytes::Bytes), ValueId>,
 }
 
 impl Constants {
@@ -182,7 +182,7 @@ impl Constants {
     }
 
     fn value(&mut self, graph: &mut Graph, role: &str, tensor: Tensor, near: NodeId) -> Result<ValueId> {
-        let key = (tensor.dtype().to_onnx(), tensor.shape().to_vec(), tensor.data().clone());
+        let key = (role.to_owned(), tensor.dtype().to_onnx(), tensor.shape().to_vec(), tensor.data().clone());
         if let Some(&value) = self.added.get(&key) {
             return Ok(value);
         }

@@ -57,6 +57,8 @@ fn raise_below(
         })?;
     }
     let mut constants = Constants::new(place);
+    // By what they were first: a node may change in several versions, and its kind with it.
+    let mut changed: BTreeMap<NodeId, String> = BTreeMap::new();
     for version in from + 1..=to {
         for node in graph.nodes() {
             let held = graph.node(node);
@@ -69,13 +71,16 @@ fn raise_below(
                 Step::Same => {}
                 Step::Adapt(adapt) => {
                     if adapt(&mut spot)? {
-                        *adapted.entry(op_type).or_default() += 1;
+                        changed.entry(node).or_insert(op_type);
                     }
                 }
                 Step::Refuse(reason) => return Err(spot.refuse(reason)),
                 Step::Missing => return Err(spot.refuse("onnx-shrink does not know what changed in this version")),
             }
         }
+    }
+    for op_type in changed.into_values() {
+        *adapted.entry(op_type).or_default() += 1;
     }
     Ok(())
 }
