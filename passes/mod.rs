@@ -8,12 +8,14 @@ mod fuse_bn;
 mod prune;
 mod quant8;
 mod strip;
+mod upgrade_opset;
 
 use crate::pass::PassInfo;
 
 /// Every pass, in the order in which lists show them.
 pub const ALL: &[PassInfo] = &[
     freeze_defaults::INFO,
+    upgrade_opset::INFO,
     dce::INFO,
     eliminate_identity::INFO,
     dedup_initializers::INFO,

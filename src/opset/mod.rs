@@ -9,6 +9,7 @@ mod check;
 mod parse;
 mod schema;
 mod table;
+pub mod upgrade;
 
 pub use attribute::{attribute, float, floats, int, ints, string, strings};
 pub use check::check;

@@ -1,5 +1,6 @@
 //! Runs a plan: pass after pass, each one checked.
 //!
+//! A model whose operator set is too old for a pass is raised to what the pass needs, as a step of its own.
 //! After every pass the structure of the model and its signature must be as sound as before; what is not names the pass.
 
 use std::fmt;
@@ -7,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::pipeline::{Plan, Planned};
+use super::pipeline::{Pipeline, Plan, Planned};
 use super::report::StepReport;
 use super::{Changed, Cx, Effect, Env};
 use crate::census::census;
@@ -18,6 +19,9 @@ use crate::onnx::{self, EncodeOptions};
 
 /// A group that has not settled by then never will: two of its passes undo each other's work.
 const MAX_ROUNDS: usize = 16;
+
+/// The pass that raises the operator set of models that are too old for another one.
+const UPGRADE: &str = "upgrade-opset";
 
 /// Executes the model after a pass, with the strongest effect so far, and fails where it drifted.
 pub type Verify<'a> = dyn Fn(&Model, &str, Effect) -> Result<()> + 'a;
@@ -63,7 +67,7 @@ impl Run {
 ///
 /// # Errors
 /// Passes on what a pass returns; [`ErrorKind::BrokenPass`] where a pass left the model damaged or changed its
-/// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass.
+/// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass and cannot be raised.
 pub fn run(mut plan: Plan, model: &mut Model, env: &Env<'_>, options: &RunOptions<'_>) -> Result<Run> {
     let mut runner = Runner { env, options, signature: model.signature(), run: Run::default() };
     if let Some(folder) = options.dump_each {
@@ -97,14 +101,43 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn step(&mut self, planned: &mut Planned, model: &mut Model, round: usize) -> Result<Changed> {
         let info = planned.info;
+        let mut changed = Changed::No;
         if let Some(needed) = info.min_opset
             && model.opset() < needed
         {
-            return Err(old_opset(info.name, needed, model));
+            changed |= self.upgrade_for(info.name, needed, model, round)?;
         }
+        changed |= self.execute(planned, model, round, None)?;
+        Ok(changed)
+    }
+
+    /// Raises the operator set of a model that is too old for a pass, as a step of its own that says why.
+    fn upgrade_for(&mut self, pass: &str, needed: i64, model: &mut Model, round: usize) -> Result<Changed> {
+        let reason = format!("`{pass}` needs opset {needed}, and the model is at opset {}", model.opset());
+        let pipeline: Pipeline = format!("{UPGRADE}={needed}").parse()?;
+        let mut changed = Changed::No;
+        for mut planned in pipeline.plan()?.groups.into_iter().flat_map(|group| group.passes) {
+            let ran = self.execute(&mut planned, model, round, Some(&reason));
+            changed |= ran.map_err(|e| e.or_help(format!("leave `{pass}` out, which needs opset {needed}")))?;
+        }
+        Ok(changed)
+    }
+
+    /// Runs one pass and checks what it left; `reason` is why it runs where the pipeline does not name it.
+    fn execute(
+        &mut self,
+        planned: &mut Planned,
+        model: &mut Model,
+        round: usize,
+        reason: Option<&str>,
+    ) -> Result<Changed> {
+        let info = planned.info;
         let before = census(model);
         let start = Instant::now();
         let mut cx = Cx::new(self.env, info.name);
+        if let Some(reason) = reason {
+            cx.note(reason);
+        }
         let changed = planned.pass.run(model, &mut cx)?;
         let seconds = start.elapsed().as_secs_f64();
         check::structure(model).map_err(|e| {
@@ -150,13 +183,6 @@ impl Runner<'_> {
             .found(found)
             .help(report_it(pass)))
     }
-}
-
-fn old_opset(pass: &str, needed: i64, model: &Model) -> Error {
-    Error::unsupported(format!("pass `{pass}` cannot work on a model of this operator set"))
-        .expected(format!("opset {needed} or later"))
-        .found(format!("opset {}", model.opset()))
-        .help(format!("export the model again with opset {needed}, or convert it with onnx.version_converter"))
 }
 
 fn report_it(pass: &str) -> String {
@@ -275,13 +301,25 @@ mod tests {
     }
 
     #[test]
-    fn names_opset_and_pass_where_the_model_is_too_old() {
+    fn raises_the_opset_of_a_model_that_is_too_old_for_a_pass() {
         let mut model = Model::default();
         model.set_opset("", 11);
+        let run = run_plan(vec![planned(&LOSSY, 1, |_| {})], false, &mut model, None).unwrap();
+        assert_eq!(model.opset(), 13);
+        let steps: Vec<&str> = run.steps.iter().map(|step| step.step.as_str()).collect();
+        assert_eq!(steps, ["upgrade-opset=13", "lossy"]);
+        let reason = &run.steps[0].remarks[0].text;
+        assert!(reason.contains("`lossy` needs opset 13") && reason.contains("opset 11"), "{reason}");
+    }
+
+    #[test]
+    fn names_opset_and_pass_where_the_opset_cannot_be_raised() {
+        let mut model = Model::default();
+        model.set_opset("", 6);
         let error = run_plan(vec![planned(&LOSSY, 1, |_| {})], false, &mut model, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let text = error.to_string();
-        assert!(text.contains("`lossy`") && text.contains("opset 13") && text.contains("opset 11"), "{text}");
+        assert!(text.contains("`lossy`") && text.contains("opset 13") && text.contains("opset 6"), "{text}");
     }
 
     #[test]

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_shrink::backend::Backend;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
-use onnx_shrink::backend::{Backend, NamedTensors};
-use onnx_shrink::ir::{DType, Tensor};
-use onnx_shrink::onnx::proto::{ModelProto, TensorProto};
+use onnx_shrink::ir::Tensor;
+use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::{Error, ErrorKind};
 use prost::Message;
 use rayon::prelude::*;
 
 use super::ONE_THREAD;
 use super::support::{compare, models, node_tests};
-
-/// Cases whose outputs are random by definition.
-const RANDOM: [&str; 2] = ["test_bernoulli", "test_training_dropout"];
 
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
@@ -66,7 +63,7 @@ fn run_all(backend: &dyn Backend, folder: &Path) -> BTreeMap<String, Outcome> {
 fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
     let in_case = |number: usize| case.join(format!("test_data_set_{number}"));
     let data_sets: Vec<PathBuf> = (0..).map(in_case).take_while(|folder| folder.is_dir()).collect();
-    if data_sets.is_empty() || RANDOM.iter().any(|random| name.starts_with(random)) {
+    if data_sets.is_empty() || node_tests::RANDOM.iter().any(|random| name.starts_with(random)) {
         return Outcome::NotJudged;
     }
     let model = ModelProto::decode(fs::read(case.join("model.onnx")).unwrap().as_slice()).unwrap();
@@ -74,8 +71,8 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
     let tolerance = compare::Tolerance::parse(&fs::read_to_string(case.join("tolerance")).unwrap());
     let mut outcomes = Vec::new();
     for data_set in &data_sets {
-        let inputs = tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
-        let expected = tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
+        let inputs = node_tests::tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
+        let expected = node_tests::tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
         let (Some(inputs), Some(expected)) = (inputs, expected) else { return Outcome::NotJudged };
         // Once as it is, and once as models are: what follows the first input is constant.
         for variable in [inputs.len(), 1] {
@@ -117,37 +114,6 @@ fn refused(error: &Error) -> Outcome {
     match error.kind() {
         ErrorKind::Unsupported => Outcome::Refused(error.to_string()),
         _ => Outcome::Failed(error.to_string()),
-    }
-}
-
-/// The tensors of a data set; `None` where one has a type the crate cannot hold.
-fn tensors<'a>(folder: &Path, part: &str, names: impl Iterator<Item = &'a str>) -> Option<NamedTensors> {
-    let read = |(index, name): (usize, &str)| {
-        let path = folder.join(format!("{part}_{index}.pb"));
-        let proto = TensorProto::decode(fs::read(path).unwrap().as_slice()).unwrap();
-        Some((name.to_owned(), tensor(&proto)?))
-    };
-    names.enumerate().map(read).collect()
-}
-
-fn tensor(proto: &TensorProto) -> Option<Tensor> {
-    let dtype = DType::from_onnx(proto.data_type())?;
-    let shape: Vec<u64> = proto.dims.iter().map(|&dim| dim as u64).collect();
-    match (&proto.raw_data, dtype) {
-        (_, DType::String) => Tensor::from_strings(shape, proto.string_data.clone()).ok(),
-        (Some(raw), _) => Tensor::new(dtype, shape, raw.clone()).ok(),
-        (None, DType::F32) => Tensor::from_f32(shape, &proto.float_data).ok(),
-        (None, DType::I64) => Tensor::from_i64(shape, &proto.int64_data).ok(),
-        (None, DType::I32) => Tensor::from_i32(shape, &proto.int32_data).ok(),
-        // Eight bits and less: one byte, or one packed byte, in each integer.
-        (None, _) if dtype.bits() <= 8 => {
-            Tensor::new(dtype, shape, proto.int32_data.iter().map(|&v| v as u8).collect::<Vec<u8>>()).ok()
-        }
-        (None, _) if dtype.bits() == 16 => {
-            let data: Vec<u8> = proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect();
-            Tensor::new(dtype, shape, data).ok()
-        }
-        (None, _) => None,
     }
 }
 
