@@ -3,6 +3,7 @@
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod fold_constants;
 mod fuse_bn;
 mod prune;
 mod quant8;
@@ -14,6 +15,7 @@ use crate::pass::PassInfo;
 pub const ALL: &[PassInfo] = &[
     dce::INFO,
     eliminate_identity::INFO,
+    fold_constants::INFO,
     dedup_initializers::INFO,
     strip::INFO,
     fuse_bn::INFO,
