@@ -5,6 +5,7 @@ mod dedup_initializers;
 mod eliminate_identity;
 mod fold_constants;
 mod fuse_bn;
+mod inline_if;
 mod prune;
 mod quant8;
 mod strip;
@@ -16,6 +17,7 @@ pub const ALL: &[PassInfo] = &[
     dce::INFO,
     eliminate_identity::INFO,
     fold_constants::INFO,
+    inline_if::INFO,
     dedup_initializers::INFO,
     strip::INFO,
     fuse_bn::INFO,

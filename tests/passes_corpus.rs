@@ -21,6 +21,8 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("dedup-initializers", "", ""),
     ("strip", "what", "all"),
     ("fuse-bn", "", ""),
+    ("fold-constants", "", ""),
+    ("inline-if", "", ""),
     ("prune", "gzip", "false"),
 ];
 

@@ -284,7 +284,7 @@ impl Graph {
     }
 
     /// Gives a value another name, inside subgraphs that read it and in the graph's outputs too.
-    fn rename_value(&mut self, value: ValueId, name: &Arc<str>) -> Result<()> {
+    pub(super) fn rename_value(&mut self, value: ValueId, name: &Arc<str>) -> Result<()> {
         let old = mem::replace(&mut self.value_mut(value)?.name, name.clone());
         self.names.remove(&old);
         self.names.insert(name.clone(), value);
@@ -306,6 +306,11 @@ impl Graph {
             self.rename_capture(node, &old, name)?;
         }
         Ok(())
+    }
+
+    /// A name nobody uses yet, here or in any graph of the model.
+    pub(super) fn fresh_name(&self, base: &str) -> Arc<str> {
+        self.pool.fresh(base)
     }
 
     /// Exchanges the names of two values, so that `b` becomes what readers by name, graph outputs among them, see as `a`.

@@ -36,8 +36,9 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "simplify",
         summary: "Remove and merge what costs nothing to remove: no accuracy is traded",
-        // Identities hide neighbours from fusion; fusion leaves constants behind that `dedup-initializers` and `dce` see.
-        expansion: "eliminate-identity,fuse-bn,dedup-initializers,dce",
+        // Identities hide constants from folding and neighbours from fusion; folding decides conditions; fusion leaves
+        // constants behind that `dedup-initializers` and `dce` see.
+        expansion: "eliminate-identity,fold-constants,inline-if,fuse-bn,dedup-initializers,dce",
         repeats: true,
     },
 ];
