@@ -3,8 +3,10 @@
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod fold_constants;
 mod freeze_defaults;
 mod fuse_bn;
+mod inline_if;
 mod prune;
 mod quant8;
 mod strip;
@@ -16,6 +18,8 @@ use crate::pass::PassInfo;
 pub const ALL: &[PassInfo] = &[
     freeze_defaults::INFO,
     upgrade_opset::INFO,
+    inline_if::INFO,
+    fold_constants::INFO,
     dce::INFO,
     eliminate_identity::INFO,
     dedup_initializers::INFO,

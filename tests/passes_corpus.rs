@@ -23,6 +23,8 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("strip", "what", "all"),
     ("fuse-bn", "", ""),
     ("freeze-defaults", "all", "true"),
+    ("fold-constants", "", ""),
+    ("inline-if", "", ""),
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
 ];

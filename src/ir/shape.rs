@@ -49,6 +49,13 @@ impl Shape {
         self.0.len()
     }
 
+    /// The dimensions that the operator `Shape` gives with these attributes: places below 0 count from the end.
+    pub fn between(&self, start: i64, end: i64) -> &[Dim] {
+        let rank = self.0.len() as i64;
+        let place = |place: i64| (if place < 0 { place.saturating_add(rank) } else { place }).clamp(0, rank) as usize;
+        self.0.get(place(start)..place(end)).unwrap_or_default()
+    }
+
     /// The extents, where all of them are known.
     pub fn as_fixed(&self) -> Option<Vec<u64>> {
         self.0.iter().map(Dim::fixed).collect()

@@ -36,9 +36,10 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "simplify",
         summary: "removes and merges what costs nothing to remove; trades no accuracy",
-        // What old files list as inputs hides constants from all others; identities hide neighbours from fusion; fusion
-        // leaves constants behind that `dedup-initializers` and `dce` see.
-        expansion: "freeze-defaults,eliminate-identity,fuse-bn,dedup-initializers,dce",
+        // What old files list as inputs hides constants from all others; identities hide constants from folding and
+        // neighbours from fusion; folding decides conditions; fusion leaves constants behind that `dedup-initializers`
+        // and `dce` see.
+        expansion: "freeze-defaults,eliminate-identity,fold-constants,inline-if,fuse-bn,dedup-initializers,dce",
         repeats: true,
     },
 ];

@@ -43,6 +43,11 @@ impl Graph {
         self.net.add_edge(value.0, node.0, Port::Capture);
     }
 
+    /// A name nobody uses yet, here or in any graph of the model.
+    pub(in crate::ir) fn fresh_name(&self, base: &str) -> Arc<str> {
+        self.pool.fresh(base)
+    }
+
     /// A new value that nothing defines yet; its name is `base` or the first free name after it.
     pub fn add_value(&mut self, base: &str, ty: ValueType) -> ValueId {
         let name = self.pool.fresh(base);

@@ -96,6 +96,21 @@ impl Graph {
         Ok(())
     }
 
+    /// Makes a value that nothing defines any more an initializer of that name, and drops what `value_info` said of it.
+    ///
+    /// # Errors
+    /// Fails where something defines the value.
+    pub fn define_constant(&mut self, value: ValueId, tensor: Tensor) -> Result<()> {
+        let is_defined = self.producer(value).is_some();
+        let rank = u64::MAX / 2 + self.serial();
+        let held = self.value_mut(value)?;
+        if is_defined || held.init.is_some() || held.is_input || held.is_outer || held.is_sparse {
+            return Err(broken(format!("`{}` would be defined twice", held.name())));
+        }
+        (held.init, held.init_rank, held.info, held.ty) = (Some(tensor), rank, None, ValueType::Unknown);
+        Ok(())
+    }
+
     /// Takes the tensor out of an initializer, which becomes a value for an operator to define under the same name.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Graph {
     }
 
     /// Gives a value another name, inside subgraphs that read it and in the graph's outputs too.
-    pub(super) fn rename_value(&mut self, value: ValueId, name: &Arc<str>) -> Result<()> {
+    pub(in crate::ir) fn rename_value(&mut self, value: ValueId, name: &Arc<str>) -> Result<()> {
         let old = mem::replace(&mut self.value_mut(value)?.name, name.clone());
         self.names.remove(&old);
         self.names.insert(name.clone(), value);

@@ -1,0 +1,187 @@
+//! Computes operators whose inputs are all constant, and puts their results in their place.
+//!
+//! ```text
+//! < int64[2] a = {2, 3}, int64[1] one = {1} >        < int64[3] s = {2, 3, 1} >
+//! s = Concat<axis = 0>(a, one)                  =>   y = Reshape(x, s)
+//! y = Reshape(x, s)
+//! ```
+//!
+//! Constants are initializers, what `Constant` operators yield, constants of enclosing graphs, and the shape of a value
+//! whose declared dimensions are fixed. `Constant` operators become initializers where the graph can have some. Shape
+//! arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which may round floats in
+//! its own way.
+//!
+//! Left alone are
+//! 1. operators whose results would make the file larger than all that they make superfluous saves, beyond `max-growth`
+//!    bytes for the whole file: the operators before them are tried in their place;
+//! 2. random operators, training Dropout and BatchNormalization, and what holds graphs;
+//! 3. QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear: the stored form of a quantized model;
+//! 4. what a backend would have to compute where the size of the result has no known bound, or no backend here can, or
+//!    the work allowed for all of it is used up;
+//! 5. attributes that the caller of a function sets, and values that parts of the file besides operators name.
+
+mod bound;
+mod eligible;
+mod eval;
+mod facts;
+mod plan;
+mod single;
+mod size;
+
+use crate::error::{Result, Site};
+use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
+use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope as PassScope, enumerate};
+use facts::{Declared, Scope};
+use plan::{Budget, Place, Plan};
+use single::Versions;
+
+/// What users read about the pass.
+pub(super) const INFO: PassInfo = PassInfo {
+    name: "fold-constants",
+    summary: "computes operators on constants once and stores their results",
+    effect: Effect::Rounding,
+    scope: PassScope::AllGraphs,
+    min_opset: None,
+    options: &[OptSpec {
+        key: "max-growth",
+        kind: OptKind::UInt,
+        default: Some("0"),
+        help: "bytes by which the file may grow in all",
+    }],
+    build,
+};
+
+/// Operators that a backend may compute in one run, and the elements they may read and multiply.
+const MAX_EVALUATIONS: u64 = 2000;
+const MAX_STEPS: u64 = 1 << 30;
+
+/// The first version of the file format in which an initializer need not be an input.
+const FREE_INITIALIZERS_IR_VERSION: i64 = 4;
+
+#[derive(Debug)]
+struct FoldConstants {
+    max_growth_bytes: u64,
+}
+
+fn build(opts: &Opts) -> Result<Box<dyn Pass>> {
+    Ok(Box::new(FoldConstants { max_growth_bytes: opts.uint("max-growth").unwrap_or(0) }))
+}
+
+impl Pass for FoldConstants {
+    fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        let mut budget = Budget { growth_bytes: self.max_growth_bytes, evaluations: MAX_EVALUATIONS, steps: MAX_STEPS };
+        let mut changed = Changed::No;
+        let ir = model.ir_version();
+        let model_opset = model.opset();
+        let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
+        let opsets = std::iter::once(model_opset).chain(function_opsets);
+        for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
+            let is_function = place > 0;
+            let mut enclosing: Vec<Scope> = Vec::new();
+            graph.edit_outer_first(&root, |graph, path| {
+                cx.enter(path);
+                let depth = path.len() - root.len();
+                enclosing.truncate(depth);
+                let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
+                let surroundings = Surroundings {
+                    versions: Versions { opset, ir },
+                    has_initializers: ir >= FREE_INITIALIZERS_IR_VERSION && !(is_function && depth == 0),
+                    is_trusted,
+                    enclosing: &enclosing,
+                };
+                changed |= fold_graph(graph, &surroundings, &mut budget, cx)?;
+                enclosing.push(Scope::of(graph, is_trusted));
+                Ok(())
+            })?;
+        }
+        Ok(changed)
+    }
+}
+
+/// What surrounds a graph.
+#[derive(Debug)]
+struct Surroundings<'a> {
+    versions: Versions,
+    has_initializers: bool,
+    is_trusted: bool,
+    enclosing: &'a [Scope],
+}
+
+fn fold_graph(
+    graph: &mut Graph,
+    surroundings: &Surroundings<'_>,
+    budget: &mut Budget,
+    cx: &mut Cx<'_>,
+) -> Result<Changed> {
+    let &Surroundings { versions, has_initializers, is_trusted, enclosing } = surroundings;
+    let lifted = if has_initializers { lift_constants(graph)? } else { 0 };
+    let facts = Declared { enclosing, is_trusted };
+    let place = Place { graph, versions, enclosing, facts: &facts, has_initializers };
+    let plan = plan::plan(&place, budget, cx)?;
+    let (folded, superfluous) = (plan.folded.len(), plan.superfluous.len());
+    apply(graph, plan, has_initializers)?;
+    let parts = [(folded + superfluous, "computed operator"), (lifted, "Constant operator")];
+    let Some(words) = enumerate(&parts) else { return Ok(Changed::No) };
+    let figures = [("computed", (folded + superfluous) as f64), ("constants", lifted as f64)];
+    cx.measured(Site::default(), format!("put initializers in the place of {words}"), &figures);
+    Ok(Changed::Yes)
+}
+
+/// Turns `Constant` operators into initializers. Outputs of the graph need an operator that writes them.
+fn lift_constants(graph: &mut Graph) -> Result<usize> {
+    let mut lifted = 0;
+    for node in graph.nodes() {
+        let Some(tensor) = graph.node(node).constant_value() else { continue };
+        let Some(output) = graph.output(node, 0) else { continue };
+        let held = graph.value(output);
+        if held.is_output() || held.is_pinned() {
+            continue;
+        }
+        graph.detach_node(node)?;
+        graph.define_constant(output, tensor)?;
+        lifted += 1;
+    }
+    Ok(lifted)
+}
+
+fn apply(graph: &mut Graph, plan: Plan, has_initializers: bool) -> Result<()> {
+    for (node, results) in plan.folded {
+        replace(graph, node, results, has_initializers)?;
+    }
+    for node in plan.superfluous {
+        graph.remove_node(node)?;
+    }
+    for value in plan.unread {
+        graph.remove_unread_constant(value)?;
+    }
+    Ok(())
+}
+
+/// Puts constants in the place of an operator.
+fn replace(graph: &mut Graph, node: NodeId, results: Vec<(ValueId, Tensor)>, has_initializers: bool) -> Result<()> {
+    let outputs = graph.node_outputs(node);
+    let mut yielded = Vec::new();
+    let mut initializers = Vec::new();
+    for (value, tensor) in results {
+        if has_initializers && !graph.value(value).is_output() {
+            initializers.push((value, tensor));
+        } else {
+            // Made before the operator goes, whose place in the file it takes.
+            let constant = graph.add_node(NodeSpec::new("Constant").attr("value", tensor), &[], &[], node)?;
+            yielded.push((value, constant));
+        }
+    }
+    graph.detach_node(node)?;
+    for (value, constant) in yielded {
+        graph.set_output(constant, 0, value)?;
+    }
+    for (value, tensor) in initializers {
+        graph.define_constant(value, tensor)?;
+    }
+    for output in outputs.into_iter().flatten() {
+        if graph.is_unread(output) {
+            graph.remove_value(output)?;
+        }
+    }
+    Ok(())
+}
