@@ -1,9 +1,12 @@
 //! The passes, one a file, and the registry of all of them.
 
+mod common;
 mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
+mod eliminate_nop;
 mod fuse_bn;
+mod fuse_conv;
 mod prune;
 mod quant8;
 mod strip;
@@ -14,9 +17,11 @@ use crate::pass::PassInfo;
 pub const ALL: &[PassInfo] = &[
     dce::INFO,
     eliminate_identity::INFO,
+    eliminate_nop::INFO,
     dedup_initializers::INFO,
     strip::INFO,
     fuse_bn::INFO,
+    fuse_conv::INFO,
     prune::INFO,
     quant8::INFO,
 ];
