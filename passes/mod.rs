@@ -5,6 +5,7 @@ mod dce;
 mod dedup_initializers;
 mod eliminate_identity;
 mod eliminate_nop;
+mod fuse_activations;
 mod fuse_bn;
 mod fuse_conv;
 mod prune;
@@ -22,6 +23,7 @@ pub const ALL: &[PassInfo] = &[
     strip::INFO,
     fuse_bn::INFO,
     fuse_conv::INFO,
+    fuse_activations::INFO,
     prune::INFO,
     quant8::INFO,
 ];

@@ -35,22 +35,6 @@ pub(in crate::passes) fn remove(graph: &mut Graph, node: NodeId) -> Result<()> {
     drop_unread_constants(graph, inputs)
 }
 
-/// Removes an operator if nothing reads what it writes, then what was only there for it: the operators that wrote its
-/// inputs, as far as they are among `candidates`, and constants.
-///
-/// # Errors
-/// Fails where an edit does.
-pub(in crate::passes) fn remove_unread(graph: &mut Graph, candidates: &[NodeId]) -> Result<()> {
-    for &node in candidates {
-        let is_unread = graph.contains_node(node)
-            && graph.node_outputs(node).into_iter().flatten().all(|output| graph.is_unread(output));
-        if is_unread {
-            remove(graph, node)?;
-        }
-    }
-    Ok(())
-}
-
 /// Removes those of some values that are constants which nothing reads.
 ///
 /// # Errors

@@ -2,29 +2,37 @@
 //!
 //! `None` always means "not known", never "none".
 
+use crate::opset::{self, AllowedType};
 use crate::ir::{AttrRef, DType, Dim, Graph, Node, NodeId, Shape, ValueId};
 
-/// How far a rank is looked for through operators that keep it.
+/// How many operators are looked at for a type or a rank that values do not tell themselves.
 const MAX_STEPS: usize = 64;
 
-/// The element type of a value.
+/// The element type of a value; also from the operators before it that tell it.
 pub(in crate::passes) fn dtype(graph: &Graph, value: ValueId) -> Option<DType> {
-    let declared = || graph.value(value).dtype();
-    let written = || {
+    let mut value = value;
+    for _ in 0..MAX_STEPS {
+        if let Some(dtype) = graph.value(value).dtype() {
+            return Some(dtype);
+        }
         let (node, slot) = graph.producer(value)?;
         let held = graph.node(node);
-        match held.op_type() {
-            "Cast" if held.is("Cast") => cast_target(held),
-            "Shape" | "Size" | "NonZero" | "ArgMax" | "ArgMin" if held.domain().is_empty() => Some(DType::I64),
-            "Equal" | "Less" | "Greater" | "And" | "Or" | "Not" | "LessOrEqual" | "GreaterOrEqual"
-                if held.domain().is_empty() && slot == 0 =>
-            {
-                Some(DType::Bool)
-            }
-            _ => graph.constant(value).map(|tensor| tensor.dtype()),
+        if held.is("Cast") {
+            return cast_target(held);
         }
-    };
-    declared().or_else(written)
+        if held.is("Constant") {
+            return graph.constant(value).map(|tensor| tensor.dtype());
+        }
+        // Which types go with each other is the same in all versions of an operator.
+        let schema = opset::schema(held.domain(), held.op_type(), i64::MAX)?;
+        let formal = schema.output(slot)?;
+        if let [AllowedType::Tensor(only)] = schema.types(formal) {
+            return Some(*only);
+        }
+        let twin = schema.inputs.iter().position(|input| input.type_name == formal.type_name && input.homogeneous)?;
+        value = graph.input(node, twin)?;
+    }
+    None
 }
 
 /// The type that a `Cast` converts to.
@@ -43,42 +51,38 @@ pub(in crate::passes) fn shape(graph: &Graph, value: ValueId) -> Option<Shape> {
 
 /// The number of axes of a value; also from the operators before it that tell it.
 pub(in crate::passes) fn rank(graph: &Graph, value: Option<ValueId>) -> Option<usize> {
-    let mut value = value?;
-    for _ in 0..MAX_STEPS {
-        if let Some(shape) = shape(graph, value) {
-            return Some(shape.rank());
-        }
-        let (node, slot) = graph.producer(value)?;
-        let held = graph.node(node);
-        if slot != 0 || !held.domain().is_empty() {
-            return None;
-        }
-        match held.op_type() {
-            "Flatten" | "Gemm" => return Some(2),
-            "Conv" | "ConvTranspose" => value = graph.input(node, 1)?,
-            "BatchNormalization" | "InstanceNormalization" | "LayerNormalization" | "Relu" | "LeakyRelu" | "Clip"
-            | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "Erf" | "Softmax" | "Gelu" | "Cast" | "Identity"
-            | "Dropout" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Exp" | "Sqrt" | "Neg"
-            | "Transpose" | "Concat" | "Pad" | "Slice" | "Resize" => value = graph.input(node, 0)?,
-            // One constant operand with no more axes than a scalar does not add any.
-            "Add" | "Sub" | "Mul" | "Div" => {
-                let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
-                let is_scalar = |v| graph.constant(v).is_some_and(|tensor| tensor.rank() == 0);
-                value = match (is_scalar(a), is_scalar(b)) {
-                    (_, true) => a,
-                    (true, _) => b,
-                    _ => return None,
-                };
-            }
-            _ => return None,
-        }
-    }
-    None
+    rank_within(graph, value?, &mut { MAX_STEPS })
 }
 
-/// The extent of one axis of a value.
-pub(in crate::passes) fn extent(graph: &Graph, value: ValueId, axis: usize) -> Option<u64> {
-    shape(graph, value)?.0.get(axis).and_then(Dim::fixed)
+fn rank_within(graph: &Graph, value: ValueId, steps: &mut usize) -> Option<usize> {
+    *steps = steps.checked_sub(1)?;
+    if let Some(shape) = shape(graph, value) {
+        return Some(shape.rank());
+    }
+    let (node, slot) = graph.producer(value)?;
+    let held = graph.node(node);
+    if slot != 0 || !held.domain().is_empty() {
+        return None;
+    }
+    match held.op_type() {
+        "Flatten" | "Gemm" => Some(2),
+        "Conv" | "ConvTranspose" => rank_within(graph, graph.input(node, 1)?, steps),
+        "BatchNormalization" | "InstanceNormalization" | "LayerNormalization" | "Relu" | "LeakyRelu" | "Clip"
+        | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "Erf" | "Softmax" | "Gelu" | "Cast" | "Identity"
+        | "Dropout" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Exp" | "Sqrt" | "Neg"
+        | "Transpose" | "Concat" | "Pad" | "Slice" | "Resize" | "Reciprocal" => {
+            rank_within(graph, graph.input(node, 0)?, steps)
+        }
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" if held.attr_int("keepdims", 1) != 0 => {
+            rank_within(graph, graph.input(node, 0)?, steps)
+        }
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" => {
+            let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
+            let left = rank_within(graph, a, steps)?;
+            if a == b { Some(left) } else { Some(left.max(rank_within(graph, b, steps)?)) }
+        }
+        _ => None,
+    }
 }
 
 /// Whether two shapes are equal for certain: in each place the same number or the same name.

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use super::common::{edit, facts};
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId};
-use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, enumerate, rewrite_graph};
+use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph, tally};
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -66,10 +66,8 @@ impl Pass for EliminateNop {
                     }
                 }
             })?;
-            let counts: Vec<(usize, &str)> = removed.iter().map(|(op_type, &count)| (count, op_type.as_str())).collect();
-            if let Some(text) = enumerate(&counts) {
-                let total = removed.values().sum::<usize>() as f64;
-                cx.measured(Site::default(), format!("removed {text}"), &[("operators", total)]);
+            if let Some((text, total)) = tally(&removed) {
+                cx.measured(Site::default(), format!("removed {text}"), &[("operators", total as f64)]);
             }
             Ok(())
         })?;
