@@ -3,6 +3,7 @@
 mod common;
 mod dce;
 mod dedup_initializers;
+mod eliminate_common;
 mod eliminate_identity;
 mod eliminate_nop;
 mod fuse_activations;
@@ -19,6 +20,7 @@ pub const ALL: &[PassInfo] = &[
     dce::INFO,
     eliminate_identity::INFO,
     eliminate_nop::INFO,
+    eliminate_common::INFO,
     dedup_initializers::INFO,
     strip::INFO,
     fuse_bn::INFO,
