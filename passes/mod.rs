@@ -8,6 +8,7 @@ mod eliminate_identity;
 mod eliminate_nop;
 mod fuse_activations;
 mod fuse_bn;
+mod fuse_chains;
 mod fuse_conv;
 mod prune;
 mod quant8;
@@ -23,6 +24,7 @@ pub const ALL: &[PassInfo] = &[
     eliminate_common::INFO,
     dedup_initializers::INFO,
     strip::INFO,
+    fuse_chains::INFO,
     fuse_bn::INFO,
     fuse_conv::INFO,
     fuse_activations::INFO,
