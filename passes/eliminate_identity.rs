@@ -13,6 +13,7 @@
 //! 2. the value before it is an output already: both names are promised;
 //! 3. parts of the file besides operators know one of the two by name.
 
+use super::common::edit;
 use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId, ValueId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, counted, rewrite_graph};
@@ -42,8 +43,8 @@ impl Pass for EliminateIdentity {
             cx.enter(path);
             let mut removed = 0;
             changed |= rewrite_graph(graph, |graph, node| {
-                let Some((from, to)) = ends_of_identity(graph, node) else { return Ok(Revisit::Unchanged) };
-                if let Err(reason) = bypass(graph, node, from, to)? {
+                let Some(from) = input_of_identity(graph, node) else { return Ok(Revisit::Unchanged) };
+                if let Err(reason) = edit::bypass(graph, node, from)? {
                     cx.skipped(graph.site(node), reason);
                     return Ok(Revisit::Unchanged);
                 }
@@ -64,26 +65,7 @@ impl Pass for EliminateIdentity {
     }
 }
 
-/// The input and the output of an `Identity`.
-fn ends_of_identity(graph: &Graph, node: NodeId) -> Option<(ValueId, ValueId)> {
-    if !graph.node(node).is("Identity") {
-        return None;
-    }
-    Some((graph.input(node, 0)?, graph.output(node, 0)?))
-}
-
-fn bypass(graph: &mut Graph, node: NodeId, from: ValueId, to: ValueId) -> Result<Result<(), &'static str>> {
-    if graph.value(to).is_pinned() {
-        return Ok(Err("other parts of the file refer to its output by name"));
-    }
-    let names_an_output = graph.value(to).is_output();
-    if let Err(reason) = graph.replace_value(to, from)? {
-        return Ok(Err(reason));
-    }
-    if names_an_output {
-        // The list of outputs tells the type now.
-        graph.drop_value_info(from)?;
-    }
-    graph.remove_node(node)?;
-    Ok(Ok(()))
+/// What an `Identity` hands on.
+fn input_of_identity(graph: &Graph, node: NodeId) -> Option<ValueId> {
+    if graph.node(node).is("Identity") { graph.input(node, 0) } else { None }
 }

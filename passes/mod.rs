@@ -1,11 +1,17 @@
 //! The passes, one a file, and the registry of all of them.
 
+mod common;
 mod dce;
 mod dedup_initializers;
+mod eliminate_common;
 mod eliminate_identity;
+mod eliminate_nop;
 mod fold_constants;
 mod freeze_defaults;
+mod fuse_activations;
 mod fuse_bn;
+mod fuse_chains;
+mod fuse_conv;
 mod inline_if;
 mod prune;
 mod quant8;
@@ -22,8 +28,13 @@ pub const ALL: &[PassInfo] = &[
     fold_constants::INFO,
     dce::INFO,
     eliminate_identity::INFO,
+    eliminate_nop::INFO,
+    eliminate_common::INFO,
     dedup_initializers::INFO,
+    fuse_chains::INFO,
     fuse_bn::INFO,
+    fuse_conv::INFO,
+    fuse_activations::INFO,
     strip::INFO,
     prune::INFO,
     quant8::INFO,

@@ -163,10 +163,26 @@ impl Model {
     /// # Errors
     /// Passes on what `edit` returns.
     pub fn edit_graphs(&mut self, mut edit: impl FnMut(&mut Graph, &[String]) -> Result<()>) -> Result<()> {
-        edit_graph(&mut self.graph, &mut Vec::new(), &mut edit)?;
+        self.edit_versioned_graphs(|graph, path, _| edit(graph, path))
+    }
+}
+
+impl Model {
+    /// [`Model::edit_graphs`] that also tells the version of the default operator set each graph is written for: a
+    /// function has its own.
+    ///
+    /// # Errors
+    /// Passes on what `edit` returns.
+    pub fn edit_versioned_graphs(
+        &mut self,
+        mut edit: impl FnMut(&mut Graph, &[String], i64) -> Result<()>,
+    ) -> Result<()> {
+        let opset = self.opset();
+        edit_graph(&mut self.graph, &mut Vec::new(), &mut |graph, path| edit(graph, path, opset))?;
         for function in &mut self.functions {
+            let opset = function.opset();
             let mut path = vec![format!("function `{}`", function.proto.name())];
-            edit_graph(&mut function.body, &mut path, &mut edit)?;
+            edit_graph(&mut function.body, &mut path, &mut |graph, path| edit(graph, path, opset))?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
 pub use scratch::Scratch;
 pub use table::markdown_table;
-pub use words::{counted, enumerate};
+pub use words::{counted, enumerate, tally};
 
 /// What a pass may do to the results of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

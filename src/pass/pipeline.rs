@@ -36,10 +36,11 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "simplify",
         summary: "removes and merges what costs nothing to remove; trades no accuracy",
-        // What old files list as inputs hides constants from all others; identities hide constants from folding and
-        // neighbours from fusion; folding decides conditions; fusion leaves constants behind that `dedup-initializers`
-        // and `dce` see.
-        expansion: "freeze-defaults,eliminate-identity,fold-constants,inline-if,fuse-bn,dedup-initializers,dce",
+        // What old files list as inputs hides constants from all others; identities and operators that do nothing hide
+        // constants from folding and neighbours from fusion; folding decides conditions; fusion leaves constants and
+        // operators behind that the last three see.
+        expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,fuse-chains,fuse-bn,\
+                    fuse-conv,fuse-activations,eliminate-common,dedup-initializers,dce",
         repeats: true,
     },
 ];

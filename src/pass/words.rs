@@ -1,5 +1,7 @@
 //! Wording of remarks.
 
+use std::collections::BTreeMap;
+
 /// A number with its noun: `1 operator`, `3 operators`.
 pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
@@ -10,6 +12,12 @@ pub fn counted(count: usize, noun: &str) -> String {
 pub fn enumerate(things: &[(usize, &str)]) -> Option<String> {
     let words: Vec<String> = things.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| counted(*n, noun)).collect();
     (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// How many there are of each of several operators, in words, and of all: `2 Cast, 1 Pad`. `None` where there are none.
+pub fn tally(counts: &BTreeMap<String, usize>) -> Option<(String, usize)> {
+    let words: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    (!words.is_empty()).then(|| (words.join(", "), counts.values().sum()))
 }
 
 #[cfg(test)]

@@ -1,25 +1,41 @@
-//! The arithmetic: a batch normalization as one multiplication and one addition a channel, folded into weights.
+//! The arithmetic of folding: one multiplication and one addition a channel, folded into weights.
 
 use crate::error::Result;
 use crate::ir::Tensor;
 
 /// `y[c] = factor[c] * x[c] + shift[c]` for every channel `c`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Affine {
-    pub(super) factor: Vec<f64>,
-    pub(super) shift: Vec<f64>,
+pub(in crate::passes) struct Affine {
+    pub(in crate::passes) factor: Vec<f64>,
+    pub(in crate::passes) shift: Vec<f64>,
 }
 
 impl Affine {
     /// What a batch normalization with fixed statistics does. All slices have one entry a channel.
-    pub(super) fn of_batch_norm(scale: &[f64], bias: &[f64], mean: &[f64], variance: &[f64], epsilon: f64) -> Self {
+    pub(in crate::passes) fn of_batch_norm(
+        scale: &[f64],
+        bias: &[f64],
+        mean: &[f64],
+        variance: &[f64],
+        epsilon: f64,
+    ) -> Self {
         let factor: Vec<f64> = scale.iter().zip(variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         let shift = bias.iter().zip(mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
         Self { factor, shift }
     }
 
+    /// Multiplies nothing and adds nothing.
+    pub(in crate::passes) fn identity(channels: usize) -> Self {
+        Self { factor: vec![1.0; channels], shift: vec![0.0; channels] }
+    }
+
+    /// Whether it only adds.
+    pub(in crate::passes) fn only_adds(&self) -> bool {
+        self.factor.iter().all(|&factor| factor == 1.0)
+    }
+
     /// The same after `added[c]` was added to `x[c]`.
-    pub(super) fn after_adding(mut self, added: &[f64]) -> Self {
+    pub(in crate::passes) fn after_adding(mut self, added: &[f64]) -> Self {
         for ((shift, factor), added) in self.shift.iter_mut().zip(&self.factor).zip(added) {
             *shift += factor * added;
         }
@@ -27,19 +43,19 @@ impl Affine {
     }
 
     /// The bias that does to the results of the folded weights what `bias` did before.
-    pub(super) fn fold_bias(&self, bias: &[f64]) -> Vec<f64> {
+    pub(in crate::passes) fn fold_bias(&self, bias: &[f64]) -> Vec<f64> {
         bias.iter().zip(&self.factor).zip(&self.shift).map(|((b, f), s)| b * f + s).collect()
     }
 
     /// The weights times the factor of the channel each belongs to.
-    pub(super) fn fold_weight(&self, weight: &Tensor, layout: ChannelLayout) -> Result<Tensor> {
+    pub(in crate::passes) fn fold_weight(&self, weight: &Tensor, layout: ChannelLayout) -> Result<Tensor> {
         weight.map_f64(|index, value| value * self.factor.get(layout.channel(index)).copied().unwrap_or(f64::NAN))
     }
 }
 
 /// Which output channel a weight belongs to, by its place in the contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ChannelLayout {
+pub(in crate::passes) struct ChannelLayout {
     /// Output channels.
     channels: usize,
     /// Weights of one group of channels.
@@ -52,19 +68,19 @@ pub(super) struct ChannelLayout {
 
 impl ChannelLayout {
     /// Weights whose first axis is the output channel: `[M, ...]`.
-    pub(super) fn first_axis(shape: &[u64]) -> Option<Self> {
+    pub(in crate::passes) fn first_axis(shape: &[u64]) -> Option<Self> {
         let channels = extent(shape, 0)?;
         Some(Self { channels, group_len: product(shape)?, per_group: channels, stride: product(shape.get(1..)?)? })
     }
 
     /// Weights whose last axis is the output channel: `[..., M]`.
-    pub(super) fn last_axis(shape: &[u64]) -> Option<Self> {
+    pub(in crate::passes) fn last_axis(shape: &[u64]) -> Option<Self> {
         let channels = extent(shape, shape.len().checked_sub(1)?)?;
         Some(Self { channels, group_len: product(shape)?, per_group: channels, stride: 1 })
     }
 
     /// Weights of a ConvTranspose: `[C, M / groups, ...]`, the input channels `C` in `groups` equal parts.
-    pub(super) fn transposed(shape: &[u64], groups: usize) -> Option<Self> {
+    pub(in crate::passes) fn transposed(shape: &[u64], groups: usize) -> Option<Self> {
         let (inputs, per_group) = (extent(shape, 0)?, extent(shape, 1)?);
         let stride = product(shape.get(2..)?)?;
         if groups == 0 || !inputs.is_multiple_of(groups) {
@@ -74,7 +90,7 @@ impl ChannelLayout {
         Some(Self { channels, group_len: inputs / groups * per_group * stride, per_group, stride })
     }
 
-    pub(super) fn channels(self) -> usize {
+    pub(in crate::passes) fn channels(self) -> usize {
         self.channels
     }
 

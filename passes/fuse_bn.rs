@@ -20,14 +20,12 @@
 //! 5. a MatMul is not known to be one of matrices: then the channel is not the last axis;
 //! 6. a folded value would not be finite in the type of the weights.
 
-mod fold;
-mod producer;
-
+use super::common::affine::Affine;
+use super::common::facts;
+use super::common::producer::{Folded, Producer};
 use crate::error::Result;
-use crate::ir::{AttrRef, Graph, Model, NodeId, Tensor, ValueId};
+use crate::ir::{Graph, Model, NodeId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
-use fold::Affine;
-use producer::Producer;
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -60,9 +58,9 @@ impl Pass for FuseBn {
                 }
                 let site = graph.site(node);
                 match plan(graph, node, opset)? {
-                    Ok(plan) => {
-                        let into = graph.site(plan.producer.node);
-                        plan.apply(graph, node)?;
+                    Ok((producer, folded)) => {
+                        let into = graph.site(producer.node);
+                        producer.absorb(graph, node, folded)?;
                         cx.applied(site, format!("folded into {into}"));
                         Ok(Revisit::Changed(Vec::new()))
                     }
@@ -78,40 +76,33 @@ impl Pass for FuseBn {
     }
 }
 
-/// The new weights, and the operator they are for.
-struct Plan {
-    producer: Producer,
-    weight: Tensor,
-    bias: Tensor,
-}
-
 /// Works out the new weights, or the reason why there are none.
-fn plan(graph: &Graph, node: NodeId, opset: i64) -> Result<Result<Plan, String>> {
-    let found = parameters(graph, node, opset)
-        .and_then(|parameters| Producer::find(graph, node, opset).map(|producer| (parameters, producer)));
+fn plan(graph: &Graph, node: NodeId, opset: i64) -> Result<Result<(Producer, Folded), String>> {
+    let found = parameters(graph, node, opset).and_then(|parameters| {
+        let value = graph.input(node, 0).ok_or("it has no input")?;
+        Ok((parameters, Producer::find(graph, value, opset, true)?))
+    });
     let (parameters, producer) = match found {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    let channels = producer.bias.len();
+    let channels = producer.channels();
+    if !producer.has_channel_at(1) {
+        return Ok(Err("MatMul is not known to be one of two matrices".to_owned()));
+    }
     let [scale, bias, mean, variance] = &parameters;
     if parameters.iter().any(|parameter| parameter.len() != channels) {
         return Ok(Err(format!("its parameters do not have one entry for each of {channels} channels")));
     }
     let epsilon = f64::from(graph.node(node).attr_float("epsilon", 1e-5));
-    let affine = Affine::of_batch_norm(scale, bias, mean, variance, epsilon).after_adding(&producer.added);
-    let weight = affine.fold_weight(&producer.weight, producer.layout)?;
-    let bias = Tensor::from_f64(weight.dtype(), [channels as u64], &affine.fold_bias(&producer.bias))?;
-    if !weight.is_finite() || !bias.is_finite() {
-        return Ok(Err(format!("a folded weight would not be finite as `{}`", weight.dtype())));
-    }
-    Ok(Ok(Plan { producer, weight, bias }))
+    let affine = Affine::of_batch_norm(scale, bias, mean, variance, epsilon);
+    Ok(producer.fold(graph, affine)?.map(|folded| (producer, folded)))
 }
 
 /// Scale, shift, mean and variance of a normalization that does not train.
 fn parameters(graph: &Graph, node: NodeId, opset: i64) -> Result<[Vec<f64>; 4], String> {
     let held = graph.node(node);
-    if held.attributes().iter().any(|attribute| matches!(attribute.value(), AttrRef::Reference(_))) {
+    if facts::depends_on_caller(held) {
         return Err("its attributes depend on the caller of the function".to_owned());
     }
     let trains = held.attr_int("training_mode", 0) != 0 || (opset < 7 && held.attr_int("is_test", 0) == 0);
@@ -131,54 +122,4 @@ fn parameters(graph: &Graph, node: NodeId, opset: i64) -> Result<[Vec<f64>; 4], 
         })?;
     }
     Ok(parameters)
-}
-
-impl Plan {
-    /// Gives the operator its new weights and the output of the normalization, and removes what is not read any more.
-    fn apply(self, graph: &mut Graph, node: NodeId) -> Result<()> {
-        let Self { producer, weight, bias } = self;
-        let mut unread: Vec<ValueId> = graph.node_inputs(node).into_iter().skip(1).flatten().collect();
-        let output = graph.output(node, 0);
-        graph.detach_node(node)?;
-        producer.detach_add(graph, &mut unread)?;
-        let target = producer.node;
-        let between = graph.output(target, 0);
-        if let Some(output) = output {
-            graph.set_output(target, 0, output)?;
-        }
-        if let Some(between) = between {
-            graph.remove_value(between)?;
-        }
-        let name = graph.value(producer.weight_value).name().to_owned();
-        unread.push(put(graph, target, 1, weight, &name)?);
-        let bias_name = match graph.input(target, 2) {
-            Some(bias) => graph.value(bias).name().to_owned(),
-            None => format!("{name}_bias"),
-        };
-        unread.push(put(graph, target, 2, bias, &bias_name)?);
-        if graph.node(target).is("MatMul") {
-            graph.set_op_type(target, "Gemm")?;
-        }
-        graph.remove_attr(target, "beta")?;
-        for value in unread {
-            if graph.contains_value(value) {
-                graph.remove_unread_constant(value)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Makes an input slot read a tensor: in place where nothing else reads the constant there, else as a new initializer.
-/// Returns the value that the slot read before, or reads still.
-fn put(graph: &mut Graph, node: NodeId, slot: usize, tensor: Tensor, name: &str) -> Result<ValueId> {
-    let present = graph.input(node, slot);
-    if let Some(present) = present.filter(|&present| graph.use_count(present) == 1 && graph.constant(present).is_some())
-    {
-        graph.set_constant(present, tensor)?;
-        return Ok(present);
-    }
-    let own = graph.add_initializer(name, tensor);
-    graph.set_input(node, slot, Some(own))?;
-    Ok(present.unwrap_or(own))
 }
