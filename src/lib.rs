@@ -5,6 +5,7 @@ pub mod census;
 pub mod check;
 pub mod data;
 pub mod error;
+pub mod infer;
 pub mod input;
 pub mod inspect;
 pub mod ir;
