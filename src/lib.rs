@@ -43,6 +43,7 @@ pub mod census;
 pub mod check;
 pub mod data;
 pub mod error;
+pub mod infer;
 pub mod input;
 pub mod inspect;
 pub mod ir;

@@ -1,0 +1,37 @@
+//! The rules of operators, one file a family.
+
+mod arithmetic;
+mod conv;
+mod elementwise;
+mod gather;
+mod generate;
+mod matmul;
+mod normalize;
+mod reduce;
+mod reshape;
+mod resize;
+mod slice;
+
+use super::cx::Rule;
+
+/// The rule of an operator; `None` where there is none, and its outputs have what the specification says of their
+/// element types.
+pub(super) fn of(domain: &str, op_type: &str) -> Option<Rule> {
+    match domain {
+        "" => [
+            elementwise::rule,
+            conv::rule,
+            matmul::rule,
+            reshape::rule,
+            slice::rule,
+            gather::rule,
+            reduce::rule,
+            normalize::rule,
+            generate::rule,
+            resize::rule,
+        ]
+        .into_iter()
+        .find_map(|family: fn(&str) -> Option<Rule>| family(op_type)),
+        _ => None,
+    }
+}
