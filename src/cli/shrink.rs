@@ -98,23 +98,32 @@ fn render(report: &Report) -> String {
 fn steps(steps: &[StepReport]) -> String {
     let mut table = style::table(&["pass", "effect", "operators", "constants", "applied", "skipped", "seconds"], 2);
     let mut notes = String::new();
-    // A preset repeats its passes until none finds anything: the last round says nothing new.
-    for step in steps.iter().filter(|step| step.changed || step.round == 1) {
-        let count = |kind| step.remarks.iter().filter(|remark| remark.kind == kind).count().to_string();
-        table.add_row([
-            step.step.clone(),
-            if step.changed { step.effect.to_string() } else { "nothing to do".to_owned() },
-            difference(step.before.nodes, step.after.nodes),
-            difference(step.before.constant_bytes, step.after.constant_bytes),
-            count(RemarkKind::Applied),
-            count(RemarkKind::Skipped),
-            format!("{:.2}", step.seconds),
-        ]);
+    let mut idle: Vec<&str> = Vec::new();
+    for step in steps {
+        let count = |kind| step.remarks.iter().filter(|remark| remark.kind == kind).count();
+        if step.changed || (step.round == 1 && count(RemarkKind::Skipped) > 0) {
+            table.add_row([
+                step.step.clone(),
+                if step.changed { step.effect.to_string() } else { "nothing done".to_owned() },
+                difference(step.before.nodes, step.after.nodes),
+                difference(step.before.constant_bytes, step.after.constant_bytes),
+                count(RemarkKind::Applied).to_string(),
+                count(RemarkKind::Skipped).to_string(),
+                format!("{:.2}", step.seconds),
+            ]);
+        } else if step.round == 1 {
+            // A preset repeats its passes until none finds anything: that the last round is idle says nothing.
+            idle.push(&step.step);
+        }
         for remark in step.remarks.iter().filter(|remark| remark.kind == RemarkKind::Note) {
             notes += &format!("{}: {}\n", step.step, remark.text);
         }
     }
-    style::lines(&table) + &notes
+    let mut text = if table.is_empty() { String::new() } else { style::lines(&table) };
+    if !idle.is_empty() {
+        text += &format!("nothing to do for {}\n", idle.join(", "));
+    }
+    text + &notes
 }
 
 fn difference(before: u64, after: u64) -> String {
