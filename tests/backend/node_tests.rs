@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use onnx_shrink::backend::Backend;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
-use onnx_shrink::backend::{Backend, NamedTensors};
-use onnx_shrink::ir::{DType, Tensor};
-use onnx_shrink::onnx::proto::{ModelProto, TensorProto};
+use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::{Error, ErrorKind};
 use prost::Message;
 use rayon::prelude::*;
@@ -74,13 +73,13 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
     let tolerance = compare::Tolerance::parse(&fs::read_to_string(case.join("tolerance")).unwrap());
     let mut outcomes = Vec::new();
     for data_set in &data_sets {
-        let inputs = tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
-        let expected = tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
+        let inputs = node_tests::tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
+        let expected = node_tests::tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
         let (Some(inputs), Some(expected)) = (inputs, expected) else { return Outcome::NotJudged };
         // Once as it is, and once as models are: what follows the first input is constant.
         for variable in [inputs.len(), 1] {
             let (inputs, constants) = inputs.split_at(variable.min(inputs.len()));
-            let bytes = models::bytes(&with_constants(&model, constants));
+            let bytes = models::bytes(&node_tests::with_constants(&model, constants));
             outcomes.push(match backend.load(&bytes, &ONE_THREAD).and_then(|session| session.run(inputs)) {
                 Ok(results) => match compare::first_difference(&results, &expected, tolerance) {
                     None => Outcome::Right,
@@ -96,58 +95,10 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
     worst.unwrap_or(&outcomes[0]).clone()
 }
 
-/// The model with inputs turned into initializers.
-fn with_constants(model: &ModelProto, constants: &[(String, Tensor)]) -> ModelProto {
-    let mut model = model.clone();
-    let graph = model.graph.as_mut().unwrap();
-    for (name, tensor) in constants {
-        graph.input.retain(|info| info.name() != name);
-        let mut initializer = models::tensor(name, tensor.dtype(), &[], tensor.data().to_vec());
-        initializer.dims = tensor.shape().iter().map(|&extent| extent as i64).collect();
-        if let Some(strings) = tensor.strings() {
-            initializer.raw_data = None;
-            initializer.string_data = strings.to_vec();
-        }
-        graph.initializer.push(initializer);
-    }
-    model
-}
-
 fn refused(error: &Error) -> Outcome {
     match error.kind() {
         ErrorKind::Unsupported => Outcome::Refused(error.to_string()),
         _ => Outcome::Failed(error.to_string()),
-    }
-}
-
-/// The tensors of a data set; `None` where one has a type the crate cannot hold.
-fn tensors<'a>(folder: &Path, part: &str, names: impl Iterator<Item = &'a str>) -> Option<NamedTensors> {
-    let read = |(index, name): (usize, &str)| {
-        let path = folder.join(format!("{part}_{index}.pb"));
-        let proto = TensorProto::decode(fs::read(path).unwrap().as_slice()).unwrap();
-        Some((name.to_owned(), tensor(&proto)?))
-    };
-    names.enumerate().map(read).collect()
-}
-
-fn tensor(proto: &TensorProto) -> Option<Tensor> {
-    let dtype = DType::from_onnx(proto.data_type())?;
-    let shape: Vec<u64> = proto.dims.iter().map(|&dim| dim as u64).collect();
-    match (&proto.raw_data, dtype) {
-        (_, DType::String) => Tensor::from_strings(shape, proto.string_data.clone()).ok(),
-        (Some(raw), _) => Tensor::new(dtype, shape, raw.clone()).ok(),
-        (None, DType::F32) => Tensor::from_f32(shape, &proto.float_data).ok(),
-        (None, DType::I64) => Tensor::from_i64(shape, &proto.int64_data).ok(),
-        (None, DType::I32) => Tensor::from_i32(shape, &proto.int32_data).ok(),
-        // Eight bits and less: one byte, or one packed byte, in each integer.
-        (None, _) if dtype.bits() <= 8 => {
-            Tensor::new(dtype, shape, proto.int32_data.iter().map(|&v| v as u8).collect::<Vec<u8>>()).ok()
-        }
-        (None, _) if dtype.bits() == 16 => {
-            let data: Vec<u8> = proto.int32_data.iter().flat_map(|&v| (v as u16).to_le_bytes()).collect();
-            Tensor::new(dtype, shape, data).ok()
-        }
-        (None, _) => None,
     }
 }
 
