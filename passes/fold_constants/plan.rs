@@ -6,12 +6,13 @@
 //! Where they weigh more, the operator stays, and those before it are looked at in turn: of
 //! `Concat -> ConstantOfShape -> Expand` only the small beginning becomes a constant.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bound::bound;
 use super::eligible::{Stays, why_it_stays};
 use super::eval::{self, Call, Decline};
-use super::facts::{Facts, Scope};
+use super::facts::{Facts, Scope, outer_constant};
 use super::single::{self, Versions};
 use super::size::{constant_bytes, constant_node_bytes, node_bytes, tensor_bytes};
 use crate::backend::BackendChoice;
@@ -60,6 +61,8 @@ pub(super) struct Plan {
     pub(super) superfluous: Vec<NodeId>,
     /// Constants that nothing needs then.
     pub(super) unread: Vec<ValueId>,
+    /// Names of constants of the enclosing graph that nothing needs then.
+    pub(super) unread_outside: Vec<String>,
 }
 
 /// An operator whose results are known.
@@ -122,12 +125,11 @@ fn inputs_of(place: &Place<'_>, node: NodeId, known: &mut Known) -> Option<(Vec<
             inputs.push(None);
             continue;
         };
-        if !known.contains_key(&value) {
-            let found = constant(place, value)?;
-            known.insert(value, found);
-        }
-        let (tensor, bytes) = known.get(&value)?;
-        inputs.push(Some(tensor.clone()));
+        let (tensor, bytes) = match known.entry(value) {
+            Entry::Occupied(found) => found.get().clone(),
+            Entry::Vacant(unseen) => unseen.insert(constant(place, value)?).clone(),
+        };
+        inputs.push(Some(tensor));
         cone_bytes += bytes;
     }
     Some((inputs, cone_bytes))
@@ -141,8 +143,7 @@ fn reads_constants(place: &Place<'_>, node: NodeId, known: &mut Known) -> bool {
 fn constant(place: &Place<'_>, value: ValueId) -> Option<(Tensor, u64)> {
     let held = place.graph.value(value);
     if held.is_outer() {
-        let tensor = place.enclosing.iter().rev().find_map(|scope| scope.constants.get(held.name()))?;
-        return Some((tensor.clone(), 0));
+        return outer_constant(place.enclosing, held.name());
     }
     let tensor = place.graph.constant(value)?;
     let bytes = tensor.byte_len();
@@ -262,6 +263,7 @@ impl Readers<'_> {
 struct Cone {
     nodes: Vec<NodeId>,
     constants: Vec<ValueId>,
+    outer_constants: Vec<String>,
     saved_bytes: u64,
     dropped: Vec<ValueId>,
 }
@@ -278,7 +280,7 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
         if gone.contains(&node) || needed.is_empty() {
             continue;
         }
-        let cone = cone_of(graph, node, &foldable, &mut readers);
+        let cone = cone_of(place, node, &foldable, &mut readers);
         let result_bytes = |(output, tensor): &(ValueId, Tensor)| {
             let name = graph.value(*output).name();
             match place.has_initializers && !graph.value(*output).is_output() {
@@ -298,13 +300,15 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
         gone.extend(cone.nodes.iter().copied());
         plan.superfluous.extend(cone.nodes.into_iter().skip(1));
         plan.unread.extend(cone.constants);
+        plan.unread_outside.extend(cone.outer_constants);
         plan.folded.push((node, needed));
     }
     plan
 }
 
 /// Finds what nothing needs once the results of `root` are constants. Readings are taken away as it goes.
-fn cone_of(graph: &Graph, root: NodeId, foldable: &BTreeSet<NodeId>, readers: &mut Readers<'_>) -> Cone {
+fn cone_of(place: &Place<'_>, root: NodeId, foldable: &BTreeSet<NodeId>, readers: &mut Readers<'_>) -> Cone {
+    let graph = place.graph;
     let mut cone = Cone { nodes: vec![root], saved_bytes: node_bytes(graph, root), ..Cone::default() };
     let mut next = 0;
     while let Some(&node) = cone.nodes.get(next) {
@@ -319,6 +323,13 @@ fn cone_of(graph: &Graph, root: NodeId, foldable: &BTreeSet<NodeId>, readers: &m
                     if graph.node_outputs(before).into_iter().flatten().all(|output| readers.of(output) == 0) {
                         cone.saved_bytes += node_bytes(graph, before);
                         cone.nodes.push(before);
+                    }
+                }
+                None if graph.value(input).is_outer() => {
+                    let name = graph.value(input).name();
+                    if let Some((_, bytes)) = outer_constant(place.enclosing, name).filter(|&(_, bytes)| bytes > 0) {
+                        cone.saved_bytes += bytes;
+                        cone.outer_constants.push(name.to_owned());
                     }
                 }
                 _ => {
