@@ -10,6 +10,12 @@ use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
 pub(super) trait Facts: Debug {
     /// The shape of a value of `graph`, where its rank is known.
     fn shape(&self, graph: &Graph, value: ValueId) -> Option<Shape>;
+
+    /// The contents of a value that an operator writes, where they follow from shapes although not all that the operator
+    /// reads is constant.
+    fn contents(&self, _graph: &Graph, _value: ValueId) -> Option<Tensor> {
+        None
+    }
 }
 
 /// A constant of an enclosing graph.

@@ -163,9 +163,10 @@ fn results_of(
     let own_bytes = node_bytes(graph, node);
     let outputs = graph.node_outputs(node);
     if stays.is_none()
-        && let Some(tensor) = from_shape(place, node)
+        && let [Some(output)] = *outputs.as_slice()
+        && let Some(tensor) = from_shape(place, node).or_else(|| place.facts.contents(graph, output))
     {
-        return Some((vec![(outputs.first().copied().flatten()?, tensor)], own_bytes));
+        return Some((vec![(output, tensor)], own_bytes));
     }
     if stays == Some(Stays::AsStorage) {
         return None;
@@ -180,7 +181,7 @@ fn results_of(
     let call = Call { node: graph.node(node), opset: place.versions.opset, inputs: &inputs, max_bytes: worth_bytes };
     let results = match eval::evaluate(&call) {
         Ok(results) => Ok(results.into_iter().map(Some).collect()),
-        Err(Decline::TooLarge) => Err("its result is much larger than what it is made of".to_owned()),
+        Err(Decline::TooLarge) => Err("its result takes more room than could be saved".to_owned()),
         Err(Decline::NotHere) => by_backend(place, node, &inputs, worth_bytes, budget, cx.env.backend),
     };
     match results {
@@ -221,7 +222,7 @@ fn by_backend(
         return Err("how large its result gets is not known".to_owned());
     };
     if bytes > max_bytes {
-        return Err("its result is much larger than what it is made of".to_owned());
+        return Err("its result takes more room than could be saved".to_owned());
     }
     let (Some(evaluations), Some(steps)) = (budget.evaluations.checked_sub(1), budget.steps.checked_sub(steps)) else {
         return Err("the work that folding may take is used up".to_owned());
