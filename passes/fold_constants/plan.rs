@@ -27,7 +27,7 @@ const MAX_RESULT_BYTES: u64 = 64 << 20;
 /// them small again.
 const SMALL_BYTES: u64 = 64 << 10;
 
-/// How far the search goes for operators that a result would make superfluous.
+/// How many operators that a result would make superfluous may save too little before the search for more is given up.
 const MAX_CONE: usize = 1000;
 
 /// What the pass may still spend, over all graphs of a model.
@@ -281,7 +281,6 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
         if gone.contains(&node) || needed.is_empty() {
             continue;
         }
-        let cone = cone_of(place, node, &foldable, &mut readers);
         let result_bytes = |(output, tensor): &(ValueId, Tensor)| {
             let name = graph.value(*output).name();
             match place.has_initializers && !graph.value(*output).is_output() {
@@ -290,6 +289,8 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
             }
         };
         let added: u64 = needed.iter().map(result_bytes).sum();
+        let enough = added.saturating_sub(budget.growth_bytes);
+        let cone = cone_of(place, node, enough, &foldable, &mut readers);
         let growth = added.saturating_sub(cone.saved_bytes);
         if growth > budget.growth_bytes {
             cone.dropped.iter().for_each(|&value| readers.add_one(value));
@@ -308,19 +309,29 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
 }
 
 /// Finds what nothing needs once the results of `root` are constants. Readings are taken away as it goes.
-fn cone_of(place: &Place<'_>, root: NodeId, foldable: &BTreeSet<NodeId>, readers: &mut Readers<'_>) -> Cone {
+/// The search ends early where the first operators it finds do not save `enough` bytes.
+fn cone_of(
+    place: &Place<'_>,
+    root: NodeId,
+    enough: u64,
+    foldable: &BTreeSet<NodeId>,
+    readers: &mut Readers<'_>,
+) -> Cone {
     let graph = place.graph;
     let mut cone = Cone { nodes: vec![root], saved_bytes: node_bytes(graph, root), ..Cone::default() };
     let mut next = 0;
     while let Some(&node) = cone.nodes.get(next) {
         next += 1;
+        if next > MAX_CONE && cone.saved_bytes < enough {
+            break;
+        }
         for input in graph.node_inputs(node).into_iter().flatten() {
             cone.dropped.push(input);
             if !readers.drop_one(input) {
                 continue;
             }
             match graph.producer(input) {
-                Some((before, _)) if foldable.contains(&before) && cone.nodes.len() < MAX_CONE => {
+                Some((before, _)) if foldable.contains(&before) => {
                     if graph.node_outputs(before).into_iter().flatten().all(|output| readers.of(output) == 0) {
                         cone.saved_bytes += node_bytes(graph, before);
                         cone.nodes.push(before);
