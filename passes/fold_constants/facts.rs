@@ -3,18 +3,33 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use crate::ir::{Graph, Shape, Tensor, ValueId, ValueType};
+use super::size::constant_bytes;
+use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
 
 /// Knows shapes. Declarations in the file are one source; shape inference can be another.
 pub(super) trait Facts: Debug {
     /// The shape of a value of `graph`, where its rank is known.
     fn shape(&self, graph: &Graph, value: ValueId) -> Option<Shape>;
+
+    /// The contents of a value that an operator writes, where they follow from shapes although not all that the operator
+    /// reads is constant.
+    fn contents(&self, _graph: &Graph, _value: ValueId) -> Option<Tensor> {
+        None
+    }
+}
+
+/// A constant of an enclosing graph.
+#[derive(Debug)]
+pub(super) struct OuterConstant {
+    pub(super) tensor: Tensor,
+    /// Bytes the file saves once the one inner graph that reads it does so no more; 0 where there are other readers.
+    pub(super) own_bytes: u64,
 }
 
 /// What an inner graph can see of a graph around it.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    pub(super) constants: BTreeMap<String, Tensor>,
+    constants: BTreeMap<String, OuterConstant>,
     shapes: BTreeMap<String, Shape>,
     /// Whether the declared types of the graph can be relied on.
     is_trusted: bool,
@@ -28,7 +43,8 @@ impl Scope {
             for value in graph.captures(node) {
                 let name = || graph.value(value).name().to_owned();
                 if let Some(tensor) = graph.constant(value) {
-                    scope.constants.insert(name(), tensor);
+                    let own_bytes = if has_one_reader(graph, node, value) { constant_bytes(graph, value) } else { 0 };
+                    scope.constants.insert(name(), OuterConstant { tensor, own_bytes });
                 } else if let Some(shape) = declared(graph, value).filter(|_| is_trusted) {
                     scope.shapes.insert(name(), shape);
                 }
@@ -42,6 +58,22 @@ impl Scope {
     pub(super) fn trusts(&self, inner: &Graph) -> bool {
         self.is_trusted && inner.inputs().is_empty()
     }
+}
+
+/// Whether a value that the graphs inside of an operator read is read by one of them only, and by nothing else.
+fn has_one_reader(graph: &Graph, node: NodeId, value: ValueId) -> bool {
+    let name = graph.value(value).name();
+    let reads = |inner: &Graph| inner.find_value(name).is_some_and(|value| inner.value(value).is_outer());
+    graph.use_count(value) == 1 && graph.node(node).subgraphs().iter().filter(|inner| reads(&inner.graph)).count() == 1
+}
+
+/// The constant of that name in the graphs around an inner one. Of more distant graphs it is not known who else reads it.
+pub(super) fn outer_constant(enclosing: &[Scope], name: &str) -> Option<(Tensor, u64)> {
+    let find = |(distance, scope): (usize, &Scope)| {
+        let constant = scope.constants.get(name)?;
+        Some((constant.tensor.clone(), if distance == 0 { constant.own_bytes } else { 0 }))
+    };
+    enclosing.iter().rev().enumerate().find_map(find)
 }
 
 /// What the file declares, in a graph and in those around it.

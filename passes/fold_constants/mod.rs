@@ -28,6 +28,8 @@ mod plan;
 mod single;
 mod size;
 
+use std::collections::BTreeSet;
+
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope as PassScope, enumerate};
@@ -71,6 +73,7 @@ impl Pass for FoldConstants {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut budget = Budget { growth_bytes: self.max_growth_bytes, evaluations: MAX_EVALUATIONS, steps: MAX_STEPS };
         let mut changed = Changed::No;
+        let mut unread = BTreeSet::new();
         let ir = model.ir_version();
         let model_opset = model.opset();
         let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
@@ -89,9 +92,15 @@ impl Pass for FoldConstants {
                     is_trusted,
                     enclosing: &enclosing,
                 };
-                changed |= fold_graph(graph, &surroundings, &mut budget, cx)?;
+                changed |= fold_graph(graph, &surroundings, &mut budget, &mut unread, cx)?;
                 enclosing.push(Scope::of(graph, is_trusted));
                 Ok(())
+            })?;
+        }
+        if !unread.is_empty() {
+            model.edit_graphs(|graph, _| {
+                let found: Vec<ValueId> = unread.iter().filter_map(|name| graph.find_value(name)).collect();
+                found.into_iter().try_for_each(|value| graph.remove_unread_constant(value).map(|_| ()))
             })?;
         }
         Ok(changed)
@@ -111,13 +120,15 @@ fn fold_graph(
     graph: &mut Graph,
     surroundings: &Surroundings<'_>,
     budget: &mut Budget,
+    unread_outside: &mut BTreeSet<String>,
     cx: &mut Cx<'_>,
 ) -> Result<Changed> {
     let &Surroundings { versions, has_initializers, is_trusted, enclosing } = surroundings;
     let lifted = if has_initializers { lift_constants(graph)? } else { 0 };
     let facts = Declared { enclosing, is_trusted };
     let place = Place { graph, versions, enclosing, facts: &facts, has_initializers };
-    let plan = plan::plan(&place, budget, cx)?;
+    let mut plan = plan::plan(&place, budget, cx)?;
+    unread_outside.extend(std::mem::take(&mut plan.unread_outside));
     let (folded, superfluous) = (plan.folded.len(), plan.superfluous.len());
     apply(graph, plan, has_initializers)?;
     let parts = [(folded + superfluous, "computed operator"), (lifted, "Constant operator")];

@@ -6,12 +6,13 @@
 //! Where they weigh more, the operator stays, and those before it are looked at in turn: of
 //! `Concat -> ConstantOfShape -> Expand` only the small beginning becomes a constant.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bound::bound;
 use super::eligible::{Stays, why_it_stays};
 use super::eval::{self, Call, Decline};
-use super::facts::{Facts, Scope};
+use super::facts::{Facts, Scope, outer_constant};
 use super::single::{self, Versions};
 use super::size::{constant_bytes, constant_node_bytes, node_bytes, tensor_bytes};
 use crate::backend::BackendChoice;
@@ -26,7 +27,7 @@ const MAX_RESULT_BYTES: u64 = 64 << 20;
 /// them small again.
 const SMALL_BYTES: u64 = 64 << 10;
 
-/// How far the search goes for operators that a result would make superfluous.
+/// How many operators that a result would make superfluous may save too little before the search for more is given up.
 const MAX_CONE: usize = 1000;
 
 /// What the pass may still spend, over all graphs of a model.
@@ -60,6 +61,8 @@ pub(super) struct Plan {
     pub(super) superfluous: Vec<NodeId>,
     /// Constants that nothing needs then.
     pub(super) unread: Vec<ValueId>,
+    /// Names of constants of the enclosing graph that nothing needs then.
+    pub(super) unread_outside: Vec<String>,
 }
 
 /// An operator whose results are known.
@@ -122,12 +125,11 @@ fn inputs_of(place: &Place<'_>, node: NodeId, known: &mut Known) -> Option<(Vec<
             inputs.push(None);
             continue;
         };
-        if !known.contains_key(&value) {
-            let found = constant(place, value)?;
-            known.insert(value, found);
-        }
-        let (tensor, bytes) = known.get(&value)?;
-        inputs.push(Some(tensor.clone()));
+        let (tensor, bytes) = match known.entry(value) {
+            Entry::Occupied(found) => found.get().clone(),
+            Entry::Vacant(unseen) => unseen.insert(constant(place, value)?).clone(),
+        };
+        inputs.push(Some(tensor));
         cone_bytes += bytes;
     }
     Some((inputs, cone_bytes))
@@ -141,8 +143,7 @@ fn reads_constants(place: &Place<'_>, node: NodeId, known: &mut Known) -> bool {
 fn constant(place: &Place<'_>, value: ValueId) -> Option<(Tensor, u64)> {
     let held = place.graph.value(value);
     if held.is_outer() {
-        let tensor = place.enclosing.iter().rev().find_map(|scope| scope.constants.get(held.name()))?;
-        return Some((tensor.clone(), 0));
+        return outer_constant(place.enclosing, held.name());
     }
     let tensor = place.graph.constant(value)?;
     let bytes = tensor.byte_len();
@@ -162,9 +163,10 @@ fn results_of(
     let own_bytes = node_bytes(graph, node);
     let outputs = graph.node_outputs(node);
     if stays.is_none()
-        && let Some(tensor) = from_shape(place, node)
+        && let [Some(output)] = *outputs.as_slice()
+        && let Some(tensor) = from_shape(place, node).or_else(|| place.facts.contents(graph, output))
     {
-        return Some((vec![(outputs.first().copied().flatten()?, tensor)], own_bytes));
+        return Some((vec![(output, tensor)], own_bytes));
     }
     if stays == Some(Stays::AsStorage) {
         return None;
@@ -179,7 +181,7 @@ fn results_of(
     let call = Call { node: graph.node(node), opset: place.versions.opset, inputs: &inputs, max_bytes: worth_bytes };
     let results = match eval::evaluate(&call) {
         Ok(results) => Ok(results.into_iter().map(Some).collect()),
-        Err(Decline::TooLarge) => Err("its result is much larger than what it is made of".to_owned()),
+        Err(Decline::TooLarge) => Err("its result takes more room than could be saved".to_owned()),
         Err(Decline::NotHere) => by_backend(place, node, &inputs, worth_bytes, budget, cx.env.backend),
     };
     match results {
@@ -220,7 +222,7 @@ fn by_backend(
         return Err("how large its result gets is not known".to_owned());
     };
     if bytes > max_bytes {
-        return Err("its result is much larger than what it is made of".to_owned());
+        return Err("its result takes more room than could be saved".to_owned());
     }
     let (Some(evaluations), Some(steps)) = (budget.evaluations.checked_sub(1), budget.steps.checked_sub(steps)) else {
         return Err("the work that folding may take is used up".to_owned());
@@ -262,6 +264,7 @@ impl Readers<'_> {
 struct Cone {
     nodes: Vec<NodeId>,
     constants: Vec<ValueId>,
+    outer_constants: Vec<String>,
     saved_bytes: u64,
     dropped: Vec<ValueId>,
 }
@@ -278,7 +281,6 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
         if gone.contains(&node) || needed.is_empty() {
             continue;
         }
-        let cone = cone_of(graph, node, &foldable, &mut readers);
         let result_bytes = |(output, tensor): &(ValueId, Tensor)| {
             let name = graph.value(*output).name();
             match place.has_initializers && !graph.value(*output).is_output() {
@@ -287,6 +289,8 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
             }
         };
         let added: u64 = needed.iter().map(result_bytes).sum();
+        let enough = added.saturating_sub(budget.growth_bytes);
+        let cone = cone_of(place, node, enough, &foldable, &mut readers);
         let growth = added.saturating_sub(cone.saved_bytes);
         if growth > budget.growth_bytes {
             cone.dropped.iter().for_each(|&value| readers.add_one(value));
@@ -298,27 +302,46 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
         gone.extend(cone.nodes.iter().copied());
         plan.superfluous.extend(cone.nodes.into_iter().skip(1));
         plan.unread.extend(cone.constants);
+        plan.unread_outside.extend(cone.outer_constants);
         plan.folded.push((node, needed));
     }
     plan
 }
 
 /// Finds what nothing needs once the results of `root` are constants. Readings are taken away as it goes.
-fn cone_of(graph: &Graph, root: NodeId, foldable: &BTreeSet<NodeId>, readers: &mut Readers<'_>) -> Cone {
+/// The search ends early where the first operators it finds do not save `enough` bytes.
+fn cone_of(
+    place: &Place<'_>,
+    root: NodeId,
+    enough: u64,
+    foldable: &BTreeSet<NodeId>,
+    readers: &mut Readers<'_>,
+) -> Cone {
+    let graph = place.graph;
     let mut cone = Cone { nodes: vec![root], saved_bytes: node_bytes(graph, root), ..Cone::default() };
     let mut next = 0;
     while let Some(&node) = cone.nodes.get(next) {
         next += 1;
+        if next > MAX_CONE && cone.saved_bytes < enough {
+            break;
+        }
         for input in graph.node_inputs(node).into_iter().flatten() {
             cone.dropped.push(input);
             if !readers.drop_one(input) {
                 continue;
             }
             match graph.producer(input) {
-                Some((before, _)) if foldable.contains(&before) && cone.nodes.len() < MAX_CONE => {
+                Some((before, _)) if foldable.contains(&before) => {
                     if graph.node_outputs(before).into_iter().flatten().all(|output| readers.of(output) == 0) {
                         cone.saved_bytes += node_bytes(graph, before);
                         cone.nodes.push(before);
+                    }
+                }
+                None if graph.value(input).is_outer() => {
+                    let name = graph.value(input).name();
+                    if let Some((_, bytes)) = outer_constant(place.enclosing, name).filter(|&(_, bytes)| bytes > 0) {
+                        cone.saved_bytes += bytes;
+                        cone.outer_constants.push(name.to_owned());
                     }
                 }
                 _ => {

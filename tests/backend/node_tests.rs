@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use onnx_shrink::backend::Backend;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
-use onnx_shrink::ir::Tensor;
 use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::{Error, ErrorKind};
 use prost::Message;
@@ -77,7 +76,7 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
         // Once as it is, and once as models are: what follows the first input is constant.
         for variable in [inputs.len(), 1] {
             let (inputs, constants) = inputs.split_at(variable.min(inputs.len()));
-            let bytes = models::bytes(&with_constants(&model, constants));
+            let bytes = models::bytes(&node_tests::with_constants(&model, constants));
             outcomes.push(match backend.load(&bytes, &ONE_THREAD).and_then(|session| session.run(inputs)) {
                 Ok(results) => match compare::first_difference(&results, &expected, tolerance) {
                     None => Outcome::Right,
@@ -91,23 +90,6 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
     let is_bad = |outcome: &&Outcome| matches!(outcome, Outcome::Wrong(_) | Outcome::Failed(_));
     let worst = outcomes.iter().find(is_bad).or_else(|| outcomes.iter().find(|outcome| **outcome == Outcome::Right));
     worst.unwrap_or(&outcomes[0]).clone()
-}
-
-/// The model with inputs turned into initializers.
-fn with_constants(model: &ModelProto, constants: &[(String, Tensor)]) -> ModelProto {
-    let mut model = model.clone();
-    let graph = model.graph.as_mut().unwrap();
-    for (name, tensor) in constants {
-        graph.input.retain(|info| info.name() != name);
-        let mut initializer = models::tensor(name, tensor.dtype(), &[], tensor.data().to_vec());
-        initializer.dims = tensor.shape().iter().map(|&extent| extent as i64).collect();
-        if let Some(strings) = tensor.strings() {
-            initializer.raw_data = None;
-            initializer.string_data = strings.to_vec();
-        }
-        graph.initializer.push(initializer);
-    }
-    model
 }
 
 fn refused(error: &Error) -> Outcome {

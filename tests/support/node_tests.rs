@@ -6,11 +6,11 @@ use std::process::Command;
 
 use onnx_shrink::backend::NamedTensors;
 use onnx_shrink::ir::{DType, Tensor};
-use onnx_shrink::onnx::proto::TensorProto;
+use onnx_shrink::onnx::proto::{ModelProto, TensorProto};
 use prost::Message;
 use tempfile::TempDir;
 
-use super::{corpus, python};
+use super::{corpus, models, python};
 
 /// Cases whose outputs are random by definition.
 pub const RANDOM: [&str; 2] = ["test_bernoulli", "test_training_dropout"];
@@ -26,6 +26,23 @@ pub fn write() -> Option<TempDir> {
     let written = Command::new(python::interpreter()).arg(script).arg(folder.path()).output().unwrap();
     assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
     Some(folder)
+}
+
+/// The model with inputs turned into initializers.
+pub fn with_constants(model: &ModelProto, constants: &[(String, Tensor)]) -> ModelProto {
+    let mut model = model.clone();
+    let graph = model.graph.as_mut().unwrap();
+    for (name, tensor) in constants {
+        graph.input.retain(|info| info.name() != name);
+        let mut initializer = models::tensor(name, tensor.dtype(), &[], tensor.data().to_vec());
+        initializer.dims = tensor.shape().iter().map(|&extent| extent as i64).collect();
+        if let Some(strings) = tensor.strings() {
+            initializer.raw_data = None;
+            initializer.string_data = strings.to_vec();
+        }
+        graph.initializer.push(initializer);
+    }
+    model
 }
 
 /// The tensors of a data set; `None` where one has a type the crate cannot hold.

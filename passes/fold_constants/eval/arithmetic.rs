@@ -124,7 +124,7 @@ fn extremum(a: f32, b: f32, is_first: bool) -> Option<f32> {
     if a.to_bits() == b.to_bits() && !a.is_nan() {
         return Some(a);
     }
-    (a < b || a > b).then_some(if is_first { a } else { b })
+    a.partial_cmp(&b).is_some_and(Ordering::is_ne).then_some(if is_first { a } else { b })
 }
 
 fn compare(call: &Call<'_>, op_type: &str) -> Answer<Tensor> {

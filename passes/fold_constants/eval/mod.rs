@@ -124,3 +124,6 @@ fn broadcast(left: &[u64], right: &[u64]) -> Option<Vec<u64>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ pub(super) fn reshape(call: &Call<'_>) -> Answer<Tensor> {
     if let Some(place) = open {
         let others = dims.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim)).ok_or(Decline::NotHere)?;
         let elements = data.len() as u64;
-        if others == 0 || elements % others != 0 {
+        if others == 0 || !elements.is_multiple_of(others) {
             return Err(Decline::NotHere);
         }
         dims[place] = elements / others;
