@@ -6,6 +6,7 @@ mod dedup_initializers;
 mod eliminate_common;
 mod eliminate_identity;
 mod eliminate_nop;
+mod fold_reshape;
 mod fuse_activations;
 mod fuse_bn;
 mod fuse_chains;
@@ -24,6 +25,7 @@ pub const ALL: &[PassInfo] = &[
     eliminate_common::INFO,
     dedup_initializers::INFO,
     strip::INFO,
+    fold_reshape::INFO,
     fuse_chains::INFO,
     fuse_bn::INFO,
     fuse_conv::INFO,
