@@ -11,6 +11,7 @@ mod fuse_activations;
 mod fuse_bn;
 mod fuse_chains;
 mod fuse_conv;
+mod fuse_pad;
 mod prune;
 mod quant8;
 mod strip;
@@ -29,6 +30,7 @@ pub const ALL: &[PassInfo] = &[
     fuse_chains::INFO,
     fuse_bn::INFO,
     fuse_conv::INFO,
+    fuse_pad::INFO,
     fuse_activations::INFO,
     prune::INFO,
     quant8::INFO,

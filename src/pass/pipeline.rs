@@ -37,7 +37,7 @@ pub const PRESETS: &[Preset] = &[
         name: "simplify",
         summary: "Remove and merge what costs nothing to remove: no accuracy is traded",
         // Identities hide neighbours from fusion; fusion leaves constants behind that `dedup-initializers` and `dce` see.
-        expansion: "eliminate-identity,eliminate-nop,fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-activations,eliminate-common,dedup-initializers,dce",
+        expansion: "eliminate-identity,eliminate-nop,fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,eliminate-common,dedup-initializers,dce",
         repeats: true,
     },
 ];
