@@ -154,7 +154,13 @@ fn bits_of(attribute: &Attribute) -> Vec<u8> {
     for tensor in attribute.tensors() {
         bits.extend_from_slice(tensor.type_text().as_bytes());
         bits.extend_from_slice(tensor.data());
-        bits.extend(tensor.strings().into_iter().flatten().flat_map(|text| [text.len().to_le_bytes().as_slice(), text].concat()));
+        bits.extend(
+            tensor
+                .strings()
+                .into_iter()
+                .flatten()
+                .flat_map(|text| [text.len().to_le_bytes().as_slice(), text].concat()),
+        );
     }
     bits
 }

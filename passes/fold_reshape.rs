@@ -66,7 +66,11 @@ impl Pass for FoldReshape {
                 Ok(Revisit::Changed(Vec::new()))
             })?;
             if let Some((text, total)) = tally(&folded) {
-                cx.measured(Site::default(), format!("made constant the target of {text}"), &[("operators", total as f64)]);
+                cx.measured(
+                    Site::default(),
+                    format!("made constant the target of {text}"),
+                    &[("operators", total as f64)],
+                );
             }
             Ok(())
         })?;

@@ -27,7 +27,6 @@ use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
 
-
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
     name: "fuse-bn",

@@ -102,7 +102,8 @@ fn joint_pads(graph: &Graph, node: NodeId, pad: NodeId, opset: i64) -> Result<Ve
     if !matches!(held.attr_str("auto_pad", "NOTSET"), "NOTSET" | "VALID") || held.attr_int("ceil_mode", 0) != 0 {
         return Err("the operator behind it computes its padding itself, or rounds its extent up");
     }
-    let (added, axes) = spatial(graph, pad).ok_or("it pads batch or channels, cuts off, or by how much is not known")?;
+    let (added, axes) =
+        spatial(graph, pad).ok_or("it pads batch or channels, cuts off, or by how much is not known")?;
     let own = held.attr_ints("pads").map_or_else(|| vec![0; 2 * axes], <[i64]>::to_vec);
     if own.len() != added.len() {
         return Err("the operator behind it has another number of axes");
@@ -110,7 +111,8 @@ fn joint_pads(graph: &Graph, node: NodeId, pad: NodeId, opset: i64) -> Result<Ve
     let pads: Vec<i64> = added.iter().zip(&own).map(|(a, b)| a.saturating_add(*b)).collect();
     if !held.is("Conv") {
         let kernel = held.attr_ints("kernel_shape").unwrap_or_default();
-        let is_inside = |(place, &extent): (usize, &i64)| kernel.get(place % axes).is_some_and(|&kernel| extent < kernel);
+        let is_inside =
+            |(place, &extent): (usize, &i64)| kernel.get(place % axes).is_some_and(|&kernel| extent < kernel);
         if !pads.iter().enumerate().all(is_inside) || held.output_slots() > 1 {
             return Err("a window of the pool behind it could lie in the padding, or its indices would change");
         }

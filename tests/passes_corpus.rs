@@ -20,7 +20,14 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("eliminate-identity", "", ""),
     ("dedup-initializers", "", ""),
     ("strip", "what", "all"),
+    ("eliminate-nop", "", ""),
+    ("eliminate-common", "", ""),
+    ("fold-reshape", "", ""),
+    ("fuse-chains", "", ""),
     ("fuse-bn", "", ""),
+    ("fuse-conv", "", ""),
+    ("fuse-pad", "", ""),
+    ("fuse-activations", "", ""),
     ("prune", "gzip", "false"),
 ];
 

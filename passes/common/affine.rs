@@ -12,7 +12,13 @@ pub(in crate::passes) struct Affine {
 
 impl Affine {
     /// What a batch normalization with fixed statistics does. All slices have one entry a channel.
-    pub(in crate::passes) fn of_batch_norm(scale: &[f64], bias: &[f64], mean: &[f64], variance: &[f64], epsilon: f64) -> Self {
+    pub(in crate::passes) fn of_batch_norm(
+        scale: &[f64],
+        bias: &[f64],
+        mean: &[f64],
+        variance: &[f64],
+        epsilon: f64,
+    ) -> Self {
         let factor: Vec<f64> = scale.iter().zip(variance).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
         let shift = bias.iter().zip(mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
         Self { factor, shift }

@@ -2,8 +2,8 @@
 //!
 //! `None` always means "not known", never "none".
 
-use crate::opset::{self, AllowedType};
 use crate::ir::{AttrRef, DType, Dim, Graph, Node, NodeId, Shape, ValueId};
+use crate::opset::{self, AllowedType};
 
 /// How many operators are looked at for a type or a rank that values do not tell themselves.
 const MAX_STEPS: usize = 64;
@@ -67,12 +67,35 @@ fn rank_within(graph: &Graph, value: ValueId, steps: &mut usize) -> Option<usize
     match held.op_type() {
         "Flatten" | "Gemm" => Some(2),
         "Conv" | "ConvTranspose" => rank_within(graph, graph.input(node, 1)?, steps),
-        "BatchNormalization" | "InstanceNormalization" | "LayerNormalization" | "Relu" | "LeakyRelu" | "Clip"
-        | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "Erf" | "Softmax" | "Gelu" | "Cast" | "Identity"
-        | "Dropout" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Exp" | "Sqrt" | "Neg"
-        | "Transpose" | "Concat" | "Pad" | "Slice" | "Resize" | "Reciprocal" => {
-            rank_within(graph, graph.input(node, 0)?, steps)
-        }
+        "BatchNormalization"
+        | "InstanceNormalization"
+        | "LayerNormalization"
+        | "Relu"
+        | "LeakyRelu"
+        | "Clip"
+        | "Sigmoid"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Tanh"
+        | "Erf"
+        | "Softmax"
+        | "Gelu"
+        | "Cast"
+        | "Identity"
+        | "Dropout"
+        | "MaxPool"
+        | "AveragePool"
+        | "GlobalAveragePool"
+        | "GlobalMaxPool"
+        | "Exp"
+        | "Sqrt"
+        | "Neg"
+        | "Transpose"
+        | "Concat"
+        | "Pad"
+        | "Slice"
+        | "Resize"
+        | "Reciprocal" => rank_within(graph, graph.input(node, 0)?, steps),
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" if held.attr_int("keepdims", 1) != 0 => {
             rank_within(graph, graph.input(node, 0)?, steps)
         }

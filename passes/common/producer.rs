@@ -53,7 +53,18 @@ impl Producer {
         let channel_axis = if graph.node(node).is("MatMul") { rank.saturating_sub(1) } else { 1 };
         let has_bias = !graph.node(node).is("MatMul") && graph.input(node, 2).is_some();
         let bias = bias_of(graph, node, channels)?;
-        let mut found = Self { node, add, weight_value, weight, layout, rank, channel_axis, has_bias, bias, added: vec![0.0; channels] };
+        let mut found = Self {
+            node,
+            add,
+            weight_value,
+            weight,
+            layout,
+            rank,
+            channel_axis,
+            has_bias,
+            bias,
+            added: vec![0.0; channels],
+        };
         if let Some(tensor) = constant {
             found.added = found.per_channel(&tensor).ok_or("the `Add` before it adds more than a bias")?;
         }
@@ -119,8 +130,12 @@ impl Producer {
     /// # Errors
     /// Fails where an edit does.
     pub(in crate::passes) fn absorb(self, graph: &mut Graph, consumer: NodeId, folded: Folded) -> crate::Result<()> {
-        let mut unread: Vec<ValueId> =
-            graph.node_inputs(consumer).into_iter().flatten().filter(|&v| graph.constant_behind_identity(v).is_some()).collect();
+        let mut unread: Vec<ValueId> = graph
+            .node_inputs(consumer)
+            .into_iter()
+            .flatten()
+            .filter(|&v| graph.constant_behind_identity(v).is_some())
+            .collect();
         let output = graph.output(consumer, 0);
         graph.detach_node(consumer)?;
         self.detach_add(graph, &mut unread)?;

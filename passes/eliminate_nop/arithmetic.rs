@@ -52,7 +52,9 @@ fn unbounded_operand(graph: &Graph, node: NodeId) -> Option<usize> {
 fn is_neutral(op_type: &str, constant: &Tensor) -> bool {
     let floats = constant.to_f64();
     let all = |wanted: f64| match (&floats, constant.to_i64()) {
-        (Some(values), _) => values.iter().all(|&value| value == wanted && value.is_sign_negative() == wanted.is_sign_negative()),
+        (Some(values), _) => {
+            values.iter().all(|&value| value == wanted && value.is_sign_negative() == wanted.is_sign_negative())
+        }
         (None, Some(values)) => values.iter().all(|&value| value == wanted as i64),
         (None, None) => false,
     };

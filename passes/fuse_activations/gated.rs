@@ -107,8 +107,7 @@ pub(super) fn mish(graph: &Graph, node: NodeId, opset: i64) -> Option<Match> {
     gate(graph, node, |gate, x| {
         let tanh = pattern::written_by(graph, gate, "Tanh")?;
         let softplus = pattern::written_by(graph, graph.input(tanh, 0)?, "Softplus")?;
-        (graph.input(softplus, 0) == Some(x))
-            .then(|| Match::new(NodeSpec::new("Mish"), vec![x], vec![tanh, softplus]))
+        (graph.input(softplus, 0) == Some(x)).then(|| Match::new(NodeSpec::new("Mish"), vec![x], vec![tanh, softplus]))
     })
 }
 

@@ -13,7 +13,8 @@ pub(super) fn transpose_of_transpose(graph: &Graph, node: NodeId, _: i64) -> Opt
     let first = before(graph, node, "Transpose", "Transpose")?;
     let (inner, outer) = (graph.node(first).attr_ints("perm")?, graph.node(node).attr_ints("perm")?);
     let source = graph.input(first, 0)?;
-    let perm = outer.iter().map(|&axis| inner.get(usize::try_from(axis).ok()?).copied()).collect::<Option<Vec<i64>>>()?;
+    let perm =
+        outer.iter().map(|&axis| inner.get(usize::try_from(axis).ok()?).copied()).collect::<Option<Vec<i64>>>()?;
     if perm.iter().enumerate().all(|(place, &axis)| usize::try_from(axis) == Ok(place)) {
         return Some(Merge::HandsOn(source));
     }
@@ -188,7 +189,8 @@ pub(super) fn concat_of_concat(graph: &Graph, node: NodeId, _: i64) -> Option<Me
 pub(super) fn pad_of_pad(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
     let first = before(graph, node, "Pad", "Pad")?;
     graph.only_use(graph.input(node, 0)?)?;
-    let is_plain = |pad: NodeId| graph.node(pad).attr_str("mode", "constant") == "constant" && graph.input(pad, 3).is_none();
+    let is_plain =
+        |pad: NodeId| graph.node(pad).attr_str("mode", "constant") == "constant" && graph.input(pad, 3).is_none();
     let value_of = |pad: NodeId| match graph.input(pad, 2) {
         None => Some(f64::from(graph.node(pad).attr_float("value", 0.0))),
         Some(value) => pattern::number_in(&graph.constant(value)?),
@@ -196,7 +198,12 @@ pub(super) fn pad_of_pad(graph: &Graph, node: NodeId, opset: i64) -> Option<Merg
     let pads = |pad: NodeId| facts::ints(graph, pad, "pads", 1).known();
     let (inner, outer) = (pads(first)?, pads(node)?);
     let grows = inner.iter().chain(&outer).all(|&extent| extent >= 0);
-    if !is_plain(first) || !is_plain(node) || !grows || inner.len() != outer.len() || value_of(first)? != value_of(node)? {
+    if !is_plain(first)
+        || !is_plain(node)
+        || !grows
+        || inner.len() != outer.len()
+        || value_of(first)? != value_of(node)?
+    {
         return None;
     }
     let sums = inner.iter().zip(&outer).map(|(a, b)| a.checked_add(*b)).collect::<Option<Vec<i64>>>()?;
