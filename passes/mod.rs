@@ -7,11 +7,13 @@ mod eliminate_common;
 mod eliminate_identity;
 mod eliminate_nop;
 mod fold_constants;
+mod fold_reshape;
 mod freeze_defaults;
 mod fuse_activations;
 mod fuse_bn;
 mod fuse_chains;
 mod fuse_conv;
+mod fuse_pad;
 mod inline_if;
 mod prune;
 mod quant8;
@@ -26,6 +28,7 @@ pub const ALL: &[PassInfo] = &[
     upgrade_opset::INFO,
     inline_if::INFO,
     fold_constants::INFO,
+    fold_reshape::INFO,
     dce::INFO,
     eliminate_identity::INFO,
     eliminate_nop::INFO,
@@ -34,6 +37,7 @@ pub const ALL: &[PassInfo] = &[
     fuse_chains::INFO,
     fuse_bn::INFO,
     fuse_conv::INFO,
+    fuse_pad::INFO,
     fuse_activations::INFO,
     strip::INFO,
     prune::INFO,

@@ -47,3 +47,24 @@ pub(in crate::passes) fn drop_unread_constants(graph: &mut Graph, values: Vec<Va
     }
     Ok(())
 }
+
+/// Removes what wrote values that nothing reads any more, and so on to what came before.
+///
+/// # Errors
+/// Fails where an edit does.
+pub(in crate::passes) fn drop_unread_chain(graph: &mut Graph, mut values: Vec<ValueId>) -> Result<()> {
+    while let Some(value) = values.pop() {
+        if !graph.contains_value(value) || !graph.is_unread(value) {
+            continue;
+        }
+        match graph.producer(value) {
+            Some((node, _)) if graph.node_outputs(node).into_iter().flatten().all(|output| graph.is_unread(output)) => {
+                values.extend(graph.node_inputs(node).into_iter().flatten());
+                graph.remove_node(node)?;
+            }
+            Some(_) => {}
+            None => drop(graph.remove_unread_constant(value)?),
+        }
+    }
+    Ok(())
+}

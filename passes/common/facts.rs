@@ -99,6 +99,11 @@ fn rank_within(graph: &Graph, value: ValueId, steps: &mut usize) -> Option<usize
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" if held.attr_int("keepdims", 1) != 0 => {
             rank_within(graph, graph.input(node, 0)?, steps)
         }
+        "Squeeze" | "Unsqueeze" => {
+            let axes = ints(graph, node, "axes", 1).known()?.len();
+            let before = rank_within(graph, graph.input(node, 0)?, steps)?;
+            if held.is("Squeeze") { before.checked_sub(axes) } else { Some(before + axes) }
+        }
         "Add" | "Sub" | "Mul" | "Div" | "Pow" => {
             let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
             let left = rank_within(graph, a, steps)?;

@@ -11,7 +11,8 @@ pub(super) fn slot_handed_on(graph: &Graph, node: NodeId, opset: i64) -> Option<
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Xor" => neutral_operand(graph, node, opset),
         "Cast" => is_type(graph, node, facts::cast_target(held)?).then_some(0),
         "CastLike" => is_type(graph, node, facts::dtype(graph, graph.input(node, 1)?)?).then_some(0),
-        "Sum" | "Max" | "Min" | "Mean" => (held.input_slots() == 1).then_some(0),
+        "Sum" | "Max" | "Min" | "Mean" if held.input_slots() == 1 => Some(0),
+        "Max" | "Min" if held.input_slots() == 2 && opset >= 8 => unbounded_operand(graph, node),
         "Clip" => (opset >= 11 && held.attributes().is_empty() && only_first_input(graph, node)).then_some(0),
         "LeakyRelu" => (held.attr_float("alpha", 0.01) == 1.0).then_some(0),
         "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" => {
@@ -39,6 +40,13 @@ fn neutral_operand(graph: &Graph, node: NodeId, opset: i64) -> Option<usize> {
     let is_commutative = !graph.node(node).is_any(&["Sub", "Div", "Pow"]);
     let is_neutral = is_neutral(graph.node(node).op_type(), &constant);
     (is_neutral && (slot == 0 || is_commutative) && keeps_shape(graph, value, &constant)).then_some(slot)
+}
+
+/// The operand of a Max or Min that is not the infinity which any number is beyond.
+fn unbounded_operand(graph: &Graph, node: NodeId) -> Option<usize> {
+    let (_, slot, number) = pattern::number_operand(graph, node)?;
+    let bound = if graph.node(node).is("Max") { f64::NEG_INFINITY } else { f64::INFINITY };
+    (number == bound).then_some(slot)
 }
 
 fn is_neutral(op_type: &str, constant: &Tensor) -> bool {

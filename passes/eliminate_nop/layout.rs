@@ -62,11 +62,7 @@ fn keeps_extents(graph: &Graph, node: NodeId) -> bool {
         wanted => dim.fixed().and_then(|extent| i64::try_from(extent).ok()) == Some(wanted),
     };
     let misfits = target.iter().zip(&shape.0).filter(|&pair| !fits(pair)).collect::<Vec<_>>();
-    match misfits.as_slice() {
-        [] => true,
-        [(-1, _)] => true,
-        _ => false,
-    }
+    matches!(misfits.as_slice(), [] | [(-1, _)])
 }
 
 /// Whether an Expand broadcasts to extents that its input has anyway.

@@ -152,25 +152,7 @@ impl Merge {
                 }
             }
         }
-        remove_chain(graph, before)?;
+        edit::drop_unread_chain(graph, before)?;
         Ok(Ok(()))
     }
-}
-
-/// Removes what wrote values that nothing reads any more, and so on to what came before.
-fn remove_chain(graph: &mut Graph, mut values: Vec<ValueId>) -> Result<()> {
-    while let Some(value) = values.pop() {
-        if !graph.contains_value(value) || !graph.is_unread(value) {
-            continue;
-        }
-        match graph.producer(value) {
-            Some((node, _)) if graph.node_outputs(node).into_iter().flatten().all(|output| graph.is_unread(output)) => {
-                values.extend(graph.node_inputs(node).into_iter().flatten());
-                graph.remove_node(node)?;
-            }
-            Some(_) => {}
-            None => drop(graph.remove_unread_constant(value)?),
-        }
-    }
-    Ok(())
 }
