@@ -23,6 +23,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("strip", "what", "all"),
     ("fuse-bn", "", ""),
     ("freeze-defaults", "all", "true"),
+    ("upgrade-opset", "to", "21"),
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
 ];

@@ -24,6 +24,7 @@ mod steps;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::table::latest_opset;
 use crate::error::{Error, Result};
@@ -59,6 +60,22 @@ pub struct Upgraded {
     pub freed_initializers: usize,
 }
 
+impl fmt::Display for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "raised opset {} to {}", self.from, self.to)?;
+        for (index, (op_type, count)) in self.adapted.iter().enumerate() {
+            write!(f, "{} {count} {op_type}", if index == 0 { "; adapted" } else { "," })?;
+        }
+        if self.functions > 0 {
+            write!(f, "; functions raised: {}", self.functions)?;
+        }
+        if self.freed_initializers > 0 {
+            write!(f, "; initializers that are no inputs any more: {}", self.freed_initializers)?;
+        }
+        Ok(())
+    }
+}
+
 /// Raises the default operator set of the model and of its functions to `to`; `None` where it is as high already.
 ///
 /// The version of the file format follows where the operator set needs it. Functions whose own import is newer keep it.
@@ -84,6 +101,12 @@ pub fn upgrade(model: &mut Model, to: i64) -> Result<Option<Upgraded>> {
             .expected(format!("opset {OLDEST} or later"))
             .found(format!("opset {too_old}"))
             .help(format!("export the model again with opset {to}")));
+    }
+
+    if model.has_training_info() {
+        return Err(Error::unsupported("the model says how to train it, in graphs whose operators cannot be raised")
+            .found("training information")
+            .help("export the model for inference"));
     }
 
     // Work on a copy: tensors are shared, so it is cheap, and a refusal leaves the model alone.

@@ -15,6 +15,10 @@ pub(super) fn upsample_scales(spot: &mut Spot<'_>) -> Result<bool> {
 /// `Upsample` is `Resize` from opset 10 on.
 pub(super) fn upsample_to_resize(spot: &mut Spot<'_>) -> Result<bool> {
     spot.graph.set_op_type(spot.node, "Resize")?;
+    if spot.target > spot.version && spot.string("mode", "nearest")? == "nearest" {
+        // For the next step to see: an Upsample never makes an image smaller, whatever its scales will be.
+        spot.graph.set_attr(spot.node, "nearest_mode", "floor")?;
+    }
     Ok(true)
 }
 
@@ -22,7 +26,8 @@ pub(super) fn upsample_to_resize(spot: &mut Spot<'_>) -> Result<bool> {
 /// an input for a region of interest, which that way does not use.
 pub(super) fn state_coordinates(spot: &mut Spot<'_>) -> Result<bool> {
     let scales = spot.required_input(1)?;
-    if spot.string("mode", "nearest")? == "nearest" {
+    let is_open = spot.string("mode", "nearest")? == "nearest" && spot.held().attr("nearest_mode").is_none();
+    if is_open {
         let rounding = nearest_rounding(spot)?;
         spot.graph.set_attr(spot.node, "nearest_mode", rounding)?;
     }

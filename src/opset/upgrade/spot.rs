@@ -124,6 +124,18 @@ impl Spot<'_> {
         types.next().ok_or_else(|| self.refuse("the element type of its input is not known"))
     }
 
+    /// A scalar of the type of the first input.
+    ///
+    /// # Errors
+    /// Refuses where the type is not known or no float: the old definitions took floats only.
+    pub(super) fn scalar(&self, value: f32) -> Result<Tensor> {
+        let dtype = self.dtype()?;
+        if !dtype.is_float() {
+            return Err(self.refuse(format!("its input is of type {dtype}, which the old definition does not take")));
+        }
+        Tensor::from_floats(dtype, vec![], &[value])
+    }
+
     /// The rank of a value, where it is known.
     pub(super) fn rank(&self, value: ValueId) -> Option<usize> {
         known::rank(self.graph, value, self.outer)
