@@ -193,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn types_are_followed_however_far() {
+        let chain: String = (0..10_000).map(|i| format!("v{} = Relu(v{i})\n", i + 1)).collect();
+        let text = format!(
+            "<ir_version: 6, opset_import: [\"\" : 9]> g (float[2] v0) => (y) {{ {chain} c = Clip<min = 0.0>(v10000) \
+             y = Abs(c) }}"
+        );
+        let upgraded = upgrade(&mut model(&text), 13).unwrap().unwrap();
+        assert_eq!(upgraded.adapted, BTreeMap::from([("Clip".to_owned(), 1)]));
+    }
+
+    #[test]
     fn the_import_keeps_the_name_it_has() {
         let mut model =
             model("<ir_version: 6, opset_import: [\"ai.onnx\" : 11]> g (float x) => (float y) { y = Relu(x) }");
