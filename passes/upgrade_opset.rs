@@ -14,8 +14,8 @@
 
 use crate::error::{Result, Site};
 use crate::ir::Model;
-use crate::opset::upgrade::{Upgraded, upgrade};
-use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope, counted};
+use crate::opset::upgrade::upgrade;
+use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope};
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -51,22 +51,7 @@ impl Pass for UpgradeOpset {
             return Ok(Changed::No);
         };
         let adapted: usize = upgraded.adapted.values().sum();
-        cx.measured(Site::default(), describe(&upgraded), &[("adapted", adapted as f64)]);
+        cx.measured(Site::default(), upgraded.to_string(), &[("adapted", adapted as f64)]);
         Ok(Changed::Yes)
     }
-}
-
-fn describe(upgraded: &Upgraded) -> String {
-    let mut text = format!("raised opset {} to {}", upgraded.from, upgraded.to);
-    let adapted: Vec<String> = upgraded.adapted.iter().map(|(op_type, count)| format!("{count} {op_type}")).collect();
-    if !adapted.is_empty() {
-        text += &format!("; adapted {}", adapted.join(", "));
-    }
-    if upgraded.functions > 0 {
-        text += &format!("; {} too", counted(upgraded.functions, "function"));
-    }
-    if upgraded.freed_initializers > 0 {
-        text += &format!("; took {} out of the inputs", counted(upgraded.freed_initializers, "initializer"));
-    }
-    text
 }

@@ -12,7 +12,7 @@ pub(super) fn clip(spot: &mut Spot<'_>) -> Result<bool> {
     let mut changed = false;
     for (name, slot, value) in bounds {
         if let Some(value) = value {
-            let tensor = Tensor::from_floats(spot.dtype()?, vec![], &[value])?;
+            let tensor = spot.scalar(value)?;
             let input = spot.constant(name, tensor)?;
             spot.set_input(slot, Some(input))?;
         }
@@ -31,12 +31,10 @@ pub(super) fn slice(spot: &mut Spot<'_>) -> Result<bool> {
 
 /// `Pad` of opset 11: pads and the value that fills them are inputs.
 pub(super) fn pad(spot: &mut Spot<'_>) -> Result<bool> {
-    // A file of the first versions may call them so.
-    let pads = if spot.held().attr("paddings").is_some() { "paddings" } else { "pads" };
     let value = spot.float("value")?.filter(|value| value.to_bits() != 0);
-    let changed = spot.ints_to_input(pads, 1)?;
+    let changed = spot.ints_to_input("pads", 1)?;
     if let Some(value) = value {
-        let tensor = Tensor::from_floats(spot.dtype()?, vec![], &[value])?;
+        let tensor = spot.scalar(value)?;
         let input = spot.constant("pad_value", tensor)?;
         spot.set_input(2, Some(input))?;
     }

@@ -1,15 +1,10 @@
 //! What can be told of the element type and rank of a value without inferring the shapes of the whole graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::error::Result;
 use crate::ir::{AttrRef, DType, Graph, Node, NodeId, ValueId};
 use crate::opset::table::schema;
-
-/// How many operators are looked through; a longer way gives up.
-const REACH: usize = 4096;
-
-/// How deep the search for a rank may branch.
-const DEPTH: usize = 64;
 
 /// What is known of the values of enclosing graphs, by name.
 pub(super) type Outer = BTreeMap<String, Known>;
@@ -83,38 +78,89 @@ const BROADCAST: &[&str] = &[
     "Sum", "Where", "Xor",
 ];
 
-/// What an inner graph of the operator can know of the values it reads from around it.
-pub(super) fn captured(graph: &Graph, node: NodeId, version: i64, outer: &Outer) -> Outer {
-    let known = |value| Known { dtype: dtype(graph, value, version, outer), rank: rank(graph, value, outer) };
-    graph.captures(node).into_iter().map(|value| (graph.value(value).name().to_owned(), known(value))).collect()
-}
+/// Element types and ranks of the values of one graph. Raising the operator set changes neither.
+#[derive(Debug)]
+pub(super) struct Facts(HashMap<ValueId, Known>);
 
-/// The element type of a value, followed through operators that keep it. `version` is that of the operators.
-pub(super) fn dtype(graph: &Graph, value: ValueId, version: i64, outer: &Outer) -> Option<DType> {
-    let mut value = value;
-    for _ in 0..REACH {
-        let held = graph.value(value);
-        if let Some(dtype) = held.dtype() {
-            return Some(dtype);
+impl Facts {
+    /// What declarations say, followed from operator to operator. `version` is that of the operators.
+    ///
+    /// # Errors
+    /// Fails where the graph has a cycle.
+    pub(super) fn of(graph: &Graph, version: i64, outer: &Outer) -> Result<Self> {
+        let declared = |value: ValueId| {
+            let held = graph.value(value);
+            let around = held.is_outer().then(|| outer.get(held.name()).copied()).flatten().unwrap_or_default();
+            let rank = held.shape().map(|shape| shape.rank());
+            Known { dtype: held.dtype().or(around.dtype), rank: rank.or(around.rank) }
+        };
+        let mut facts = Self(graph.values().into_iter().map(|value| (value, declared(value))).collect());
+        for node in graph.topological_order()? {
+            for (slot, output) in graph.node_outputs(node).into_iter().enumerate() {
+                let Some(output) = output else { continue };
+                let known = facts.get(output);
+                let dtype = known.dtype.or_else(|| facts.dtype_of_output(graph, node, slot, version));
+                let rank = known.rank.or_else(|| facts.rank_of_output(graph, node, slot));
+                facts.0.insert(output, Known { dtype, rank });
+            }
         }
-        if let Some(known) = held.is_outer().then(|| outer.get(held.name())).flatten() {
-            return known.dtype;
-        }
-        let (node, slot) = graph.producer(value)?;
-        let producer = graph.node(node);
-        if let Some(dtype) = stated_dtype(producer) {
-            return Some(dtype);
-        }
-        let definition = schema(producer.domain(), producer.op_type(), version)?;
-        let output = definition.output(slot)?;
-        if let Some(dtype) = DType::from_name(output.type_name) {
-            return Some(dtype);
-        }
-        let is_source =
-            |&slot: &usize| definition.input(slot).is_some_and(|formal| formal.type_name == output.type_name);
-        value = (0..producer.input_slots()).filter(is_source).find_map(|slot| graph.input(node, slot))?;
+        Ok(facts)
     }
-    None
+
+    fn get(&self, value: ValueId) -> Known {
+        self.0.get(&value).copied().unwrap_or_default()
+    }
+
+    pub(super) fn dtype(&self, value: ValueId) -> Option<DType> {
+        self.get(value).dtype
+    }
+
+    pub(super) fn rank(&self, value: ValueId) -> Option<usize> {
+        self.get(value).rank
+    }
+
+    /// What the inner graphs of an operator can know of the values they read from around them.
+    pub(super) fn captured(&self, graph: &Graph, node: NodeId) -> Outer {
+        let named = |value| (graph.value(value).name().to_owned(), self.get(value));
+        graph.captures(node).into_iter().map(named).collect()
+    }
+
+    fn dtype_of_output(&self, graph: &Graph, node: NodeId, slot: usize, version: i64) -> Option<DType> {
+        let held = graph.node(node);
+        if let Some(dtype) = stated_dtype(held) {
+            return Some(dtype);
+        }
+        let definition = schema(held.domain(), held.op_type(), version)?;
+        let output = definition.output(slot)?;
+        let same_type = |slot: usize| {
+            let is_same = definition.input(slot)?.type_name == output.type_name;
+            self.dtype(graph.input(node, slot).filter(|_| is_same)?)
+        };
+        DType::from_name(output.type_name).or_else(|| (0..held.input_slots()).find_map(same_type))
+    }
+
+    fn rank_of_output(&self, graph: &Graph, node: NodeId, slot: usize) -> Option<usize> {
+        let held = graph.node(node);
+        if !held.domain().is_empty() {
+            return None;
+        }
+        let rank = |slot: usize| self.rank(graph.input(node, slot)?);
+        match held.op_type() {
+            "Shape" => Some(1),
+            "Flatten" | "Gemm" | "NonZero" => Some(2),
+            "Constant" => held.constant_value().map(|tensor| tensor.rank()),
+            // As many as the shape has elements.
+            "Reshape" => graph.constant(graph.input(node, 1)?).map(|shape| shape.len()),
+            "MatMul" => rank(0).zip(rank(1)).filter(|&(left, right)| left.min(right) >= 2).map(|(l, r)| l.max(r)),
+            "Gather" => (rank(0)? + rank(1)?).checked_sub(1),
+            op_type if op_type.starts_with("Reduce") => rank(0).filter(|_| held.attr_int("keepdims", 1) == 1),
+            op_type if KEEP_RANK.contains(&op_type) && (slot == 0 || held.is_any(&["Split", "TopK"])) => rank(0),
+            op_type if BROADCAST.contains(&op_type) => {
+                (0..held.input_slots()).map(rank).collect::<Option<Vec<_>>>()?.into_iter().max()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The element type that an operator names in its attributes.
@@ -128,59 +174,4 @@ fn stated_dtype(node: &Node) -> Option<DType> {
         ("ConstantOfShape", _, None) => Some(DType::F32),
         _ => None,
     }
-}
-
-/// The rank of a value, followed through operators that keep it or state it.
-pub(super) fn rank(graph: &Graph, value: ValueId, outer: &Outer) -> Option<usize> {
-    rank_within(graph, value, outer, DEPTH, &mut { REACH })
-}
-
-fn rank_within(graph: &Graph, value: ValueId, outer: &Outer, depth: usize, budget: &mut usize) -> Option<usize> {
-    let mut value = value;
-    loop {
-        *budget = budget.checked_sub(1)?;
-        let held = graph.value(value);
-        if let Some(shape) = held.shape() {
-            return Some(shape.rank());
-        }
-        if let Some(known) = held.is_outer().then(|| outer.get(held.name())).flatten() {
-            return known.rank;
-        }
-        let (node, slot) = graph.producer(value)?;
-        let producer = graph.node(node);
-        if !producer.domain().is_empty() {
-            return None;
-        }
-        let mut below = |value: ValueId| rank_within(graph, value, outer, depth.checked_sub(1)?, budget);
-        match producer.op_type() {
-            "Flatten" | "Gemm" => return Some(2),
-            "Constant" => return producer.constant_value().map(|tensor| tensor.rank()),
-            "Shape" | "NonZero" => return Some(1 + usize::from(producer.is("NonZero"))),
-            "Reshape" => return constant_len(graph, graph.input(node, 1)?),
-            "MatMul" => {
-                let (left, right) = (below(graph.input(node, 0)?)?, below(graph.input(node, 1)?)?);
-                return (left >= 2 && right >= 2).then(|| left.max(right));
-            }
-            "Gather" => {
-                let (data, indices) = (below(graph.input(node, 0)?)?, below(graph.input(node, 1)?)?);
-                return (data + indices).checked_sub(1);
-            }
-            op_type if op_type.starts_with("Reduce") && producer.attr_int("keepdims", 1) == 1 => {
-                value = graph.input(node, 0)?;
-            }
-            op_type if KEEP_RANK.contains(&op_type) && (slot == 0 || producer.is_any(&["Split", "TopK"])) => {
-                value = graph.input(node, 0)?;
-            }
-            op_type if BROADCAST.contains(&op_type) => {
-                let ranks = graph.node_inputs(node).into_iter().map(|input| below(input?));
-                return ranks.collect::<Option<Vec<_>>>()?.into_iter().max();
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// The number of elements of a constant, which is the rank that it gives to what is reshaped by it.
-fn constant_len(graph: &Graph, value: ValueId) -> Option<usize> {
-    graph.constant(value).filter(|tensor| tensor.rank() == 1).map(|tensor| tensor.len())
 }

@@ -16,7 +16,6 @@
 mod attributes;
 mod known;
 mod normalization;
-mod pooling;
 mod resize;
 mod softmax;
 mod spot;
@@ -24,6 +23,7 @@ mod steps;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::table::latest_opset;
 use crate::error::{Error, Result};
@@ -59,6 +59,22 @@ pub struct Upgraded {
     pub freed_initializers: usize,
 }
 
+impl fmt::Display for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "raised opset {} to {}", self.from, self.to)?;
+        for (index, (op_type, count)) in self.adapted.iter().enumerate() {
+            write!(f, "{} {count} {op_type}", if index == 0 { "; adapted" } else { "," })?;
+        }
+        if self.functions > 0 {
+            write!(f, "; functions raised: {}", self.functions)?;
+        }
+        if self.freed_initializers > 0 {
+            write!(f, "; initializers that are no inputs any more: {}", self.freed_initializers)?;
+        }
+        Ok(())
+    }
+}
+
 /// Raises the default operator set of the model and of its functions to `to`; `None` where it is as high already.
 ///
 /// The version of the file format follows where the operator set needs it. Functions whose own import is newer keep it.
@@ -84,6 +100,12 @@ pub fn upgrade(model: &mut Model, to: i64) -> Result<Option<Upgraded>> {
             .expected(format!("opset {OLDEST} or later"))
             .found(format!("opset {too_old}"))
             .help(format!("export the model again with opset {to}")));
+    }
+
+    if model.has_training_info() {
+        return Err(Error::unsupported("the model says how to train it, in graphs whose operators cannot be raised")
+            .found("training information")
+            .help("export the model for inference"));
     }
 
     // Work on a copy: tensors are shared, so it is cheap, and a refusal leaves the model alone.
@@ -138,4 +160,73 @@ fn raise_ir_version(model: &mut Model, opset: i64) -> Result<usize> {
         model.graph.initializers().into_iter().filter(|&value| model.graph.value(value).is_input()).collect();
     listed.iter().try_for_each(|&value| model.graph.freeze_default(value))?;
     Ok(listed.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::ir::text;
+    use crate::onnx::{self, EncodeOptions};
+
+    fn model(text: &str) -> Model {
+        text::parse(text).unwrap()
+    }
+
+    fn bytes(model: &Model) -> bytes::Bytes {
+        onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes()
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_model_as_it_was() {
+        let scan = "y = Scan<num_scan_inputs = 1, body = b (float i) => (float o) { o = Relu(i) }>(\"\", x)";
+        let text = format!(
+            "<ir_version: 3, opset_import: [\"\" : 8]> g (float[1,2] x) => (float[1,2] y, float[2] s) {{ \
+             s = Squeeze<axes = [0]>(x) {scan} }}"
+        );
+        let mut model = model(&text);
+        let before = bytes(&model);
+        let error = upgrade(&mut model, 13).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("Scan"), "{error}");
+        assert_eq!(bytes(&model), before);
+    }
+
+    #[test]
+    fn types_are_followed_however_far() {
+        let chain: String = (0..10_000).map(|i| format!("v{} = Relu(v{i})\n", i + 1)).collect();
+        let text = format!(
+            "<ir_version: 6, opset_import: [\"\" : 9]> g (float[2] v0) => (y) {{ {chain} c = Clip<min = 0.0>(v10000) \
+             y = Abs(c) }}"
+        );
+        let upgraded = upgrade(&mut model(&text), 13).unwrap().unwrap();
+        assert_eq!(upgraded.adapted, BTreeMap::from([("Clip".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn the_import_keeps_the_name_it_has() {
+        let mut model =
+            model("<ir_version: 6, opset_import: [\"ai.onnx\" : 11]> g (float x) => (float y) { y = Relu(x) }");
+        assert_eq!(upgrade(&mut model, 13).unwrap().unwrap().from, 11);
+        assert_eq!(model.opsets(), [("ai.onnx".to_owned(), 13)]);
+        assert_eq!(model.ir_version(), 7);
+        assert_eq!(upgrade(&mut model, 13).unwrap(), None);
+    }
+
+    #[test]
+    fn a_model_that_needs_no_import_gets_one() {
+        let mut model = model(
+            "<ir_version: 8, opset_import: [\"com.example\" : 1]> g (float x) => (float y) { y = com.example.F(x) }",
+        );
+        upgrade(&mut model, 13).unwrap().unwrap();
+        assert_eq!(model.opset(), 13);
+        assert_eq!(model.ir_version(), 8);
+    }
+
+    #[test]
+    fn there_is_a_way_to_known_versions_only() {
+        for to in [OLDEST - 1, latest_opset() + 1] {
+            assert_eq!(upgrade(&mut Model::default(), to).unwrap_err().kind(), ErrorKind::Usage);
+        }
+    }
 }

@@ -15,6 +15,10 @@ pub(super) fn upsample_scales(spot: &mut Spot<'_>) -> Result<bool> {
 /// `Upsample` is `Resize` from opset 10 on.
 pub(super) fn upsample_to_resize(spot: &mut Spot<'_>) -> Result<bool> {
     spot.graph.set_op_type(spot.node, "Resize")?;
+    if spot.target > spot.version && spot.string("mode", "nearest")? == "nearest" {
+        // For the next step to see: an Upsample never makes an image smaller, whatever its scales will be.
+        spot.graph.set_attr(spot.node, "nearest_mode", "floor")?;
+    }
     Ok(true)
 }
 
@@ -22,7 +26,8 @@ pub(super) fn upsample_to_resize(spot: &mut Spot<'_>) -> Result<bool> {
 /// an input for a region of interest, which that way does not use.
 pub(super) fn state_coordinates(spot: &mut Spot<'_>) -> Result<bool> {
     let scales = spot.required_input(1)?;
-    if spot.string("mode", "nearest")? == "nearest" {
+    let is_open = spot.string("mode", "nearest")? == "nearest" && spot.held().attr("nearest_mode").is_none();
+    if is_open {
         let rounding = nearest_rounding(spot)?;
         spot.graph.set_attr(spot.node, "nearest_mode", rounding)?;
     }
@@ -56,13 +61,17 @@ pub(super) fn optional_inputs(spot: &mut Spot<'_>) -> Result<bool> {
     let mut changed = false;
     let transformation = spot.string("coordinate_transformation_mode", "half_pixel")?;
     if transformation == "tf_half_pixel_for_nn" {
-        // floor((x + 1/2) / scale) is (x + 1/2) / scale - 1/2 rounded, halves up.
-        let is_floor = spot.string("nearest_mode", "round_prefer_floor")? == "floor";
-        if spot.string("mode", "nearest")? != "nearest" || !is_floor {
-            return Err(spot.refuse("its coordinate mode `tf_half_pixel_for_nn` is gone"));
+        if spot.string("mode", "nearest")? != "nearest" {
+            return Err(spot.refuse("its coordinate mode `tf_half_pixel_for_nn` is gone, with no equal for this mode"));
         }
+        // `half_pixel` is half an element less, so that the same element is another rounding of it.
+        let rounding = match spot.string("nearest_mode", "round_prefer_floor")?.as_str() {
+            "floor" => "round_prefer_ceil",
+            "round_prefer_floor" => "ceil",
+            _ => return Err(spot.refuse("its coordinate mode `tf_half_pixel_for_nn` is gone, with no equal rounding")),
+        };
         spot.graph.set_attr(spot.node, "coordinate_transformation_mode", "half_pixel")?;
-        spot.graph.set_attr(spot.node, "nearest_mode", "round_prefer_ceil")?;
+        spot.graph.set_attr(spot.node, "nearest_mode", rounding)?;
         changed = true;
     }
     if transformation != "tf_crop_and_resize" {

@@ -5,6 +5,9 @@ use super::spot::Spot;
 use crate::error::Result;
 use crate::ir::{Dim, NodeSpec, ValueType};
 
+/// The operator set whose `Reshape` has the attribute `allowzero`.
+const ALLOWS_ZERO: i64 = 14;
+
 /// Leaves the operator alone where the axis is the last one, or nothing but extents of 1 follows it; makes a matrix of
 /// the input elsewhere, and the result has the shape of the input again.
 pub(super) fn one_axis(spot: &mut Spot<'_>) -> Result<bool> {
@@ -24,6 +27,7 @@ pub(super) fn one_axis(spot: &mut Spot<'_>) -> Result<bool> {
     let Some(output) = output else { return Ok(false) };
     let base = spot.output_name();
     let fixed = shape.and_then(|shape| shape.as_fixed()).filter(|dims| !dims.contains(&0));
+    let is_fixed = fixed.is_some();
     let shape = match fixed {
         Some(dims) => spot.indices("shape", &dims.into_iter().map(|dim| dim as i64).collect::<Vec<_>>())?,
         None => spot.add_op(NodeSpec::new("Shape"), &[input], &format!("{base}_shape"))?,
@@ -33,7 +37,11 @@ pub(super) fn one_axis(spot: &mut Spot<'_>) -> Result<bool> {
     spot.graph.set_attr(spot.node, "axis", -1)?;
     let normalized = spot.graph.add_value(&format!("{base}_normalized"), ValueType::Unknown);
     spot.graph.set_output(spot.node, 0, normalized)?;
-    spot.graph.add_node(NodeSpec::new("Reshape"), &[Some(normalized), Some(shape)], &[output], spot.node)?;
+    // An extent of zero is meant as such, which a Reshape can be told from opset 14 on.
+    let may_be_empty = !is_fixed && spot.target >= ALLOWS_ZERO;
+    let reshape = NodeSpec::new("Reshape");
+    let reshape = if may_be_empty { reshape.attr("allowzero", 1i64) } else { reshape };
+    spot.graph.add_node(reshape, &[Some(normalized), Some(shape)], &[output], spot.node)?;
     Ok(true)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{self, Outer};
+use super::known::Facts;
 use super::walk::Place;
 use crate::error::{Error, Result};
 use crate::ir::{AttrRef, DType, Graph, Node, NodeId, NodeSpec, Tensor, ValueId};
@@ -20,8 +20,8 @@ pub(super) struct Spot<'a> {
     pub(super) target: i64,
     /// The path to the graph.
     pub(super) path: &'a [String],
-    /// What is known of the values of enclosing graphs.
-    pub(super) outer: &'a Outer,
+    /// What is known of the values of the graph.
+    pub(super) facts: &'a Facts,
     /// The constants that were added to the graph.
     pub(super) constants: &'a mut Constants,
 }
@@ -117,16 +117,25 @@ impl Spot<'_> {
     /// The element type of the first input; that of the first output where the two are the same by definition.
     pub(super) fn dtype(&self) -> Result<DType> {
         let values = [self.input(0), self.graph.output(self.node, 0)];
-        let mut types = values
-            .into_iter()
-            .flatten()
-            .filter_map(|value| known::dtype(self.graph, value, self.version - 1, self.outer));
+        let mut types = values.into_iter().flatten().filter_map(|value| self.facts.dtype(value));
         types.next().ok_or_else(|| self.refuse("the element type of its input is not known"))
+    }
+
+    /// A scalar of the type of the first input.
+    ///
+    /// # Errors
+    /// Refuses where the type is not known or no float: the old definitions took floats only.
+    pub(super) fn scalar(&self, value: f32) -> Result<Tensor> {
+        let dtype = self.dtype()?;
+        if !dtype.is_float() {
+            return Err(self.refuse(format!("its input is of type {dtype}, which the old definition does not take")));
+        }
+        Tensor::from_floats(dtype, vec![], &[value])
     }
 
     /// The rank of a value, where it is known.
     pub(super) fn rank(&self, value: ValueId) -> Option<usize> {
-        known::rank(self.graph, value, self.outer)
+        self.facts.rank(value)
     }
 
     /// A constant to read; `role` names it.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{self, Outer};
+use super::known::{Facts, Outer};
 use super::spot::{Constants, Spot};
 use super::steps::{self, Step};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Site};
 use crate::ir::{Graph, NodeId};
 use crate::opset::table::versions;
 
@@ -37,6 +37,7 @@ fn raise_below(
     outer: &Outer,
     adapted: &mut BTreeMap<String, usize>,
 ) -> Result<()> {
+    let facts = Facts::of(graph, from, outer).map_err(|e| e.or_at(|| Site::default().in_path(path)))?;
     for node in graph.nodes() {
         let held = graph.node(node);
         if held.domain().is_empty() && versions("", held.op_type()).len() == 0 {
@@ -45,7 +46,7 @@ fn raise_below(
         if held.subgraphs().is_empty() {
             continue;
         }
-        let around = known::captured(graph, node, from, outer);
+        let around = facts.captured(graph, node);
         let label = format!("{} `{}`", held.op_type(), graph.node_label(node));
         graph.edit_subgraphs(node, |subgraphs| {
             subgraphs.iter_mut().try_for_each(|subgraph| {
@@ -66,7 +67,7 @@ fn raise_below(
                 continue;
             };
             let op_type = held.op_type().to_owned();
-            let mut spot = Spot { graph, node, version, target: to, path, outer, constants: &mut constants };
+            let mut spot = Spot { graph, node, version, target: to, path, facts: &facts, constants: &mut constants };
             match step {
                 Step::Same => {}
                 Step::Adapt(adapt) => {
