@@ -14,6 +14,3 @@ mod support;
 mod corpus_table;
 mod hostile;
 mod node_tests;
-#[cfg(feature = "tract")]
-mod observed;
-mod rules;

@@ -14,8 +14,8 @@ def strip(graph):
     del graph.value_info[:]
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                strip(inner)
+            if attribute.HasField("g"):
+                strip(attribute.g)
 
 
 def extent(dim):
