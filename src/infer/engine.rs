@@ -153,7 +153,8 @@ fn infer_node(
     }
     let version = version(state.model, surroundings.function, node.domain());
     let schema = opset::schema(node.domain(), node.op_type(), version);
-    let outputs = (0..node.output_slots()).map(|slot| Fact { dtype: output_dtype(schema, slot, &inputs), ..Fact::default() });
+    let outputs =
+        (0..node.output_slots()).map(|slot| Fact { dtype: output_dtype(schema, slot, &inputs), ..Fact::default() });
     let outputs: Vec<Fact> = outputs.collect();
     if !node.subgraphs().is_empty() {
         let inside = control::Inside { graph, node: id, surroundings };

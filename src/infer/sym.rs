@@ -236,8 +236,7 @@ impl SymExpr {
                 left.remove(left.iter().position(|one| one == factor)?);
             }
             let step = coefficient.checked_div(lead)?;
-            let step =
-                if left.is_empty() { Self::from(step) } else { Self { terms: vec![(left, step)], constant: 0 } };
+            let step = if left.is_empty() { Self::from(step) } else { Self { terms: vec![(left, step)], constant: 0 } };
             rest = rest.sub(&step.mul(divisor)?)?;
             quotient = quotient.add(&step)?;
         }

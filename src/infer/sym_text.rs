@@ -11,7 +11,8 @@ impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
-            Self::Fresh(number) => write!(f, "unk__{number}"),
+            // No name that a file could hold.
+            Self::Fresh(number) => write!(f, "?{number}"),
         }
     }
 }
@@ -181,7 +182,8 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads() {
-        for source in ["2*H+1", "H*W", "-H+3", "floor((H+1)/2)", "max(1,N-3)", "floor(H/W)", "min(H,W)", "7", "batch.x"] {
+        for source in ["2*H+1", "H*W", "-H+3", "floor((H+1)/2)", "max(1,N-3)", "floor(H/W)", "min(H,W)", "7", "batch.x"]
+        {
             assert_eq!(SymExpr::parse(&text(source)), SymExpr::parse(source), "{source}");
         }
         assert_eq!(text("2*H+1"), "2*H+1");

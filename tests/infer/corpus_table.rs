@@ -104,7 +104,12 @@ fn knows_no_less_than_onnx_and_never_contradicts_it() {
             let value = model.graph.find_value(&one.name).unwrap();
             let fact = inference.main().get(value).unwrap();
             if one.contradicts(fact) {
-                failures.push(format!("{name}: `{}` is {} here, onnx says {:?}", one.name, fact.to_type(), one.extents));
+                failures.push(format!(
+                    "{name}: `{}` is {} here, onnx says {:?}",
+                    one.name,
+                    fact.to_type(),
+                    one.extents
+                ));
             }
             if std::env::var_os("INFER_GAPS").is_some() && one.is_full() && !fact.is_fully_known() {
                 println!("  gap: {name} {} {} for {:?}", one.name, fact.to_type(), one.extents);

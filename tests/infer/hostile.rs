@@ -45,7 +45,8 @@ fn extreme_attributes_overflow_nothing() {
                 ("LSTM", vec![int("hidden_size", a)]),
             ];
             for (op, attributes) in cases {
-                let inputs = vec![value("x", DType::F32, &[1, 3, i64::MAX / 2, 7]), value("w", DType::F32, &[4, 3, 3, 3])];
+                let inputs =
+                    vec![value("x", DType::F32, &[1, 3, i64::MAX / 2, 7]), value("w", DType::F32, &[4, 3, 3, 3])];
                 infer_model(&model(9, vec![node(op, &["x", "w"], attributes)], inputs, vec![]));
             }
         }
@@ -56,9 +57,10 @@ fn extreme_attributes_overflow_nothing() {
 fn extreme_contents_overflow_nothing() {
     for a in EXTREMES {
         for b in EXTREMES {
-            for op in
-                ["Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Less", "Range", "Slice", "Reshape", "Expand", "Tile", "Pad"]
-            {
+            for op in [
+                "Add", "Sub", "Mul", "Div", "Mod", "Pow", "Max", "Less", "Range", "Slice", "Reshape", "Expand", "Tile",
+                "Pad",
+            ] {
                 let constants = vec![int64s("a", &[], &[a]), int64s("b", &[1], &[b]), int64s("c", &[2], &[a, b])];
                 let inputs: &[&str] = match op {
                     "Slice" => &["c", "b", "b", "z", "b"],

@@ -62,11 +62,7 @@ fn attention(cx: &mut Cx<'_, '_>) -> Option<()> {
 fn dft(cx: &mut Cx<'_, '_>) -> Option<()> {
     let mut shape = cx.shape(0)?;
     let (one_sided, inverse) = (cx.int("onesided") == Some(1), cx.int("inverse") == Some(1));
-    let along = if cx.version >= 20 {
-        if cx.has(2) { cx.scalar(2)?.as_int()? } else { -2 }
-    } else {
-        cx.int("axis")?
-    };
+    let along = if cx.version >= 20 { if cx.has(2) { cx.scalar(2)?.as_int()? } else { -2 } } else { cx.int("axis")? };
     let along = axis(along, shape.len())?;
     let length = if cx.has(1) { cx.scalar(1) } else { shape.get(along)?.clone() };
     *shape.get_mut(along)? = match (one_sided, inverse) {

@@ -19,11 +19,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 }
 
 fn label_encoder(cx: &mut Cx<'_, '_>) -> Option<()> {
-    let dtype = [
-        ("values_int64s", DType::I64),
-        ("values_floats", DType::F32),
-        ("values_strings", DType::String),
-    ];
+    let dtype = [("values_int64s", DType::I64), ("values_floats", DType::F32), ("values_strings", DType::String)];
     let found = dtype.iter().find(|(name, _)| cx.says(name)).map(|(_, dtype)| *dtype);
     let tensor = match cx.node.attr("values_tensor") {
         Some(AttrRef::Tensor(tensor)) => Some(tensor.dtype()),

@@ -9,8 +9,8 @@ use crate::ir::DType;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
-        "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" | "BiasAdd" | "BiasSoftmax" | "BiasDropout" | "Inverse" | "Trilu"
-        | "GroupNorm" | "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "RotaryEmbedding" => {
+        "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" | "BiasAdd" | "BiasSoftmax" | "BiasDropout" | "Inverse"
+        | "Trilu" | "GroupNorm" | "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax" | "RotaryEmbedding" => {
             elementwise::same_shape
         }
         "CDist" => cdist,
@@ -89,8 +89,7 @@ fn embed_layer(cx: &mut Cx<'_, '_>) -> Option<()> {
 
 /// Output scale and zero point, then tensor, scale and zero point of each part.
 fn qlinear_concat(cx: &mut Cx<'_, '_>) -> Option<()> {
-    let parts: Vec<Vec<Extent>> =
-        (2..cx.inputs.len()).step_by(3).map(|slot| cx.shape(slot)).collect::<Option<_>>()?;
+    let parts: Vec<Vec<Extent>> = (2..cx.inputs.len()).step_by(3).map(|slot| cx.shape(slot)).collect::<Option<_>>()?;
     let mut shape = parts.first()?.clone();
     let along = axis(cx.int("axis")?, shape.len())?;
     for part in parts.get(1..)? {

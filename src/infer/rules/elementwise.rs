@@ -8,12 +8,61 @@ use crate::ir::DType;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
-        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "Bernoulli" | "BitwiseNot" | "Ceil" | "Celu"
-        | "Clip" | "Cos" | "Cosh" | "CumSum" | "CumProd" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu" | "Hardmax"
-        | "HardSigmoid" | "HardSwish" | "Identity" | "IsInf" | "IsNaN" | "LeakyRelu" | "Log" | "LogSoftmax" | "Mish"
-        | "Neg" | "Not" | "PRelu" | "Reciprocal" | "Relu" | "Round" | "Selu" | "Shrink" | "Sigmoid" | "Sign"
-        | "Sin" | "Sinh" | "Softmax" | "Softplus" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh" | "ThresholdedRelu"
-        | "Trilu" | "MeanVarianceNormalization" | "LRN" | "LpNormalization" => unary,
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "Bernoulli"
+        | "BitwiseNot"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "CumSum"
+        | "CumProd"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "Gelu"
+        | "Hardmax"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Identity"
+        | "IsInf"
+        | "IsNaN"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "Mish"
+        | "Neg"
+        | "Not"
+        | "PRelu"
+        | "Reciprocal"
+        | "Relu"
+        | "Round"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Swish"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu"
+        | "Trilu"
+        | "MeanVarianceNormalization"
+        | "LRN"
+        | "LpNormalization" => unary,
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Equal" | "Less" | "Greater" | "LessOrEqual"
         | "GreaterOrEqual" | "And" | "Or" | "Xor" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => binary,
         "Sum" | "Mean" | "Min" | "Max" => variadic,
@@ -97,13 +146,13 @@ fn choose(cx: &mut Cx<'_, '_>) -> Option<()> {
     let (condition, yes, no) = (spread(cx, 0, &shape)?, spread(cx, 1, &shape), spread(cx, 2, &shape));
     let unknown = || vec![Element::Unknown; condition.len()];
     let (yes, no) = (yes.unwrap_or_else(unknown), no.unwrap_or_else(unknown));
-    let pick = |((condition, yes), no): ((&Element, &Element), &Element)| match condition.int().and_then(SymExpr::as_int)
-    {
-        Some(0) => no.clone(),
-        Some(_) => yes.clone(),
-        None if yes == no => yes.clone(),
-        None => Element::Unknown,
-    };
+    let pick =
+        |((condition, yes), no): ((&Element, &Element), &Element)| match condition.int().and_then(SymExpr::as_int) {
+            Some(0) => no.clone(),
+            Some(_) => yes.clone(),
+            None if yes == no => yes.clone(),
+            None => Element::Unknown,
+        };
     let picked = condition.iter().zip(&yes).zip(&no).map(pick).collect();
     set_useful(cx, picked);
     Some(())
@@ -186,7 +235,9 @@ fn wider(left: &SymExpr, right: &SymExpr) -> Extent {
     // `min(n, k)` with k at least 1 is `n`, 0 included, or broadcast to it.
     for (whole, part) in [(left, right), (right, left)] {
         let one = SymExpr::from(1);
-        let is_bounded = part.minimum_of().is_some_and(|(a, b)| (a == whole && b.at_least(&one)) || (b == whole && a.at_least(&one)));
+        let is_bounded = part
+            .minimum_of()
+            .is_some_and(|(a, b)| (a == whole && b.at_least(&one)) || (b == whole && a.at_least(&one)));
         if is_bounded || (whole.at_least(part) && part.at_least(&one)) {
             return Some(whole.clone());
         }

@@ -84,7 +84,8 @@ fn resize(cx: &mut Cx<'_, '_>) -> Option<()> {
     };
     let mut output = shape.clone();
     // An empty tensor of scales or sizes counts as left out.
-    let is_given = |slot: usize| cx.input(slot).is_some_and(|fact| fact.contents.as_ref().is_none_or(|c| !c.is_empty()));
+    let is_given =
+        |slot: usize| cx.input(slot).is_some_and(|fact| fact.contents.as_ref().is_none_or(|c| !c.is_empty()));
     if is_given(3) {
         let keeps_ratio = cx.text("keep_aspect_ratio_policy").is_some_and(|policy| policy != "stretch");
         let sizes = cx.elements(3).filter(|sizes| sizes.len() == axes.len() && !keeps_ratio);

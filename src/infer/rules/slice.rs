@@ -160,7 +160,9 @@ fn clamp(whole: i64, start: i64, end: i64, step: i64) -> Option<(i64, i64)> {
     match step {
         0 => None,
         1.. => Some((counted(start).clamp(0, whole), counted(end).clamp(0, whole))),
-        _ => Some((counted(start).clamp(0, whole.checked_sub(1)?.max(0)), counted(end).clamp(-1, whole.checked_sub(1)?))),
+        _ => {
+            Some((counted(start).clamp(0, whole.checked_sub(1)?.max(0)), counted(end).clamp(-1, whole.checked_sub(1)?)))
+        }
     }
 }
 
