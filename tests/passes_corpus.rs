@@ -27,15 +27,12 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("fuse-chains", "", ""),
     ("fuse-bn", "", ""),
     ("freeze-defaults", "all", "true"),
-<<<<<<< HEAD
     ("fold-constants", "", ""),
     ("inline-if", "", ""),
     ("fuse-conv", "", ""),
     ("fuse-pad", "", ""),
     ("fuse-activations", "", ""),
-=======
     ("upgrade-opset", "to", "21"),
->>>>>>> h/upgrade
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
 ];

@@ -5,6 +5,7 @@ use super::cx::{Caller, Cx, small};
 use super::fact::Fact;
 use super::rules;
 use super::state::State;
+use super::sym::SymExpr;
 use super::{GraphFacts, Inference};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model, Node, NodeId, ValueId};
@@ -115,7 +116,7 @@ fn walk_nodes(
             let Some(value) = value else { continue };
             let said = declared(state, graph, value);
             state.complete(&mut fact, &said, || graph.value_site(value));
-            check_contents(&mut fact);
+            check(&mut fact);
             state.name_extents(&mut fact);
             facts.values.insert(value, fact);
         }
@@ -123,8 +124,13 @@ fn walk_nodes(
     Ok(())
 }
 
-/// Contents that do not fit the shape would be a defect of a rule or of the model: they are not used.
-fn check_contents(fact: &mut Fact) {
+/// Drops what only an invalid model leads to: negative extents, and contents that do not fit the shape.
+fn check(fact: &mut Fact) {
+    for extent in fact.shape.iter_mut().flatten() {
+        if extent.as_ref().and_then(SymExpr::as_int).is_some_and(|number| number < 0) {
+            *extent = None;
+        }
+    }
     let Some(contents) = &fact.contents else { return };
     let count = fact.shape.as_ref().and_then(|shape| small(shape)).map(|extents| extents.iter().product::<usize>());
     if count != Some(contents.len()) {

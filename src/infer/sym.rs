@@ -84,6 +84,14 @@ impl SymExpr {
         }
     }
 
+    /// The two that the expression is the smaller of, where it is nothing else.
+    pub(super) fn minimum_of(&self) -> Option<(&Self, &Self)> {
+        match (self.as_atom()?, self.constant) {
+            (Atom::Min(pair), 0) => Some((&pair.0, &pair.1)),
+            _ => None,
+        }
+    }
+
     /// The sum.
     pub fn add(&self, other: &Self) -> Option<Self> {
         let mut terms = Vec::with_capacity(self.terms.len() + other.terms.len());

@@ -11,7 +11,8 @@ impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
-            Self::Fresh(number) => write!(f, "unk__{number}"),
+            // No name that a file could hold.
+            Self::Fresh(number) => write!(f, "?{number}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use onnx_shrink::onnx;
 use crate::support::{corpus, python};
 
 /// A value as the reference describes it.
-pub struct Known {
+pub(crate) struct Known {
     pub name: String,
     pub dtype: Option<i32>,
     pub extents: Option<Vec<String>>,
@@ -44,7 +44,7 @@ impl Known {
 }
 
 /// The model without `value_info`, and what the reference knows of it.
-pub fn reference(path: &Path) -> (Model, Vec<Known>) {
+pub(crate) fn reference(path: &Path) -> (Model, Vec<Known>) {
     let folder = tempfile::tempdir().unwrap();
     let stripped = folder.path().join("stripped.onnx");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/infer/reference.py");

@@ -11,9 +11,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod control;
 mod corpus_table;
 mod hostile;
 mod node_tests;
-#[cfg(feature = "tract")]
 mod observed;
-mod rules;

@@ -45,7 +45,10 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "Reciprocal"
         | "Relu"
         | "Round"
+<<<<<<< HEAD
         | "Scaler"
+=======
+>>>>>>> h/infer
         | "Selu"
         | "Shrink"
         | "Sigmoid"
@@ -63,9 +66,13 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "Trilu"
         | "MeanVarianceNormalization"
         | "LRN"
+<<<<<<< HEAD
         | "LpNormalization"
         | "Binarizer"
         | "Normalizer" => unary,
+=======
+        | "LpNormalization" => unary,
+>>>>>>> h/infer
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Equal" | "Less" | "Greater" | "LessOrEqual"
         | "GreaterOrEqual" | "And" | "Or" | "Xor" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => binary,
         "Sum" | "Mean" | "Min" | "Max" => variadic,
@@ -84,6 +91,10 @@ pub(in crate::infer::rules) fn unary(cx: &mut Cx<'_, '_>) -> Option<()> {
     let op_type = cx.node.op_type();
     if op_type == "Identity" {
         let dtype = cx.dtype(0);
+        cx.set_dtype(0, dtype);
+    }
+    if op_type == "Bernoulli" {
+        let dtype = cx.dtype_attr("dtype").or_else(|| cx.dtype(0));
         cx.set_dtype(0, dtype);
     }
     let shape = cx.shape(0)?;
@@ -222,12 +233,26 @@ fn broadcast_extent(extents: &[&Extent]) -> Option<Extent> {
         return numbers.all(|other| other == number).then(|| Some(SymExpr::from(number)));
     }
     let mut rest = extents.iter().filter(|extent| extent.as_ref() != Some(&one));
-    Some(match rest.next() {
-        None => Some(one),
-        // Two names may be equal, or one of them 1: nothing says which.
-        Some(first) if rest.all(|other| other == first) => (*first).clone(),
-        Some(_) => None,
-    })
+    let Some(first) = rest.next() else { return Some(Some(one)) };
+    Some(rest.try_fold((*first).clone()?, |all, other| wider(&all, other.as_ref()?)))
+}
+
+/// What two symbolic extents broadcast to. They may be equal, or one of them 1; which, must follow from what they are.
+fn wider(left: &SymExpr, right: &SymExpr) -> Extent {
+    if left == right {
+        return Some(left.clone());
+    }
+    // `min(n, k)` with k at least 1 is `n`, 0 included, or broadcast to it.
+    for (whole, part) in [(left, right), (right, left)] {
+        let one = SymExpr::from(1);
+        let is_bounded = part
+            .minimum_of()
+            .is_some_and(|(a, b)| (a == whole && b.at_least(&one)) || (b == whole && a.at_least(&one)));
+        if is_bounded || (whole.at_least(part) && part.at_least(&one)) {
+            return Some(whole.clone());
+        }
+    }
+    None
 }
 
 /// The first output has the shape of the first input; nothing is known of the elements.

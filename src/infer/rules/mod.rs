@@ -1,15 +1,21 @@
 //! The rules of operators, one file a family.
 
 mod arithmetic;
+mod attention;
+mod classical;
+mod contrib;
 mod conv;
 mod elementwise;
 mod gather;
 mod generate;
 mod matmul;
 mod normalize;
+mod quantize;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
+mod sequence;
 mod slice;
 
 use super::cx::Rule;
@@ -29,9 +35,15 @@ pub(super) fn of(domain: &str, op_type: &str) -> Option<Rule> {
             normalize::rule,
             generate::rule,
             resize::rule,
+            quantize::rule,
+            recurrent::rule,
+            sequence::rule,
+            attention::rule,
         ]
         .into_iter()
         .find_map(|family: fn(&str) -> Option<Rule>| family(op_type)),
+        "com.microsoft" => contrib::rule(op_type),
+        "ai.onnx.ml" => classical::rule(op_type),
         _ => None,
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn layer(cx: &mut Cx<'_, '_>) -> Option<()> {
     let reduced: Vec<_> =
         shape.iter().enumerate().map(|(place, e)| if place < along { e.clone() } else { fixed(1) }).collect();
     cx.set_shape(0, shape);
+    let dtype = cx.dtype_attr("stash_type");
     for slot in 1..3 {
+        cx.set_dtype(slot, dtype);
         cx.set_shape(slot, reduced.clone());
     }
     Some(())
