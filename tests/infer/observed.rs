@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Real models run with a tap on every value: what comes out has the types and shapes that were inferred.
 
 use std::collections::BTreeMap;
@@ -115,4 +112,3 @@ fn difference(fact: &Fact, tensor: &Tensor, bindings: &mut Bindings) -> Option<S
     let fits = contents.iter().zip(seen).all(|(element, seen)| bind(Element::int(element), seen, bindings));
     (!fits).then(|| format!("inferred {contents:?}"))
 }
->>>>>>> h/infer

@@ -45,10 +45,6 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "Reciprocal"
         | "Relu"
         | "Round"
-<<<<<<< HEAD
-        | "Scaler"
-=======
->>>>>>> h/infer
         | "Selu"
         | "Shrink"
         | "Sigmoid"
@@ -66,13 +62,7 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "Trilu"
         | "MeanVarianceNormalization"
         | "LRN"
-<<<<<<< HEAD
-        | "LpNormalization"
-        | "Binarizer"
-        | "Normalizer" => unary,
-=======
         | "LpNormalization" => unary,
->>>>>>> h/infer
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Equal" | "Less" | "Greater" | "LessOrEqual"
         | "GreaterOrEqual" | "And" | "Or" | "Xor" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => binary,
         "Sum" | "Mean" | "Min" | "Max" => variadic,
