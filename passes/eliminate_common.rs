@@ -32,6 +32,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Exact,
     scope: Scope::AllGraphs,
     min_opset: None,
+    may_grow: false,
     options: &[],
     build,
 };

@@ -22,6 +22,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Exact,
     scope: Scope::MainGraph,
     min_opset: None,
+    may_grow: false,
     options: &[OptSpec {
         key: "all",
         kind: OptKind::Bool,

@@ -34,6 +34,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Rounding,
     scope: Scope::AllGraphs,
     min_opset: None,
+    may_grow: false,
     options: &[],
     build,
 };

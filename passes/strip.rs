@@ -30,6 +30,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Exact,
     scope: Scope::AllGraphs,
     min_opset: None,
+    may_grow: false,
     options: &[OptSpec {
         key: "what",
         kind: OptKind::Choice(&["docs", "metadata", "names", "all"]),

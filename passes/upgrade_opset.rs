@@ -25,6 +25,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Rounding,
     scope: Scope::AllGraphs,
     min_opset: None,
+    may_grow: true,
     options: &[OptSpec {
         key: "to",
         kind: OptKind::UInt,

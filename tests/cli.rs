@@ -263,6 +263,16 @@ fn a_larger_result_is_refused_unless_forced() {
 }
 
 #[test]
+fn a_newer_operator_set_may_cost_a_few_bytes() {
+    let sandbox = Sandbox::with_model(
+        "< ir_version: 6, opset_import: [\"\" : 11] >\n\
+         g (float[1,4] x) => (float[4] y) { t = Abs(x)  y = Squeeze<axes = [0]>(t) }",
+    );
+    let ran = sandbox.run(&["m.onnx", "-p", "upgrade-opset=13", "-o", "o.onnx"]).ok();
+    assert!(sandbox.read("o.onnx").len() > sandbox.read("m.onnx").len(), "{}", ran.stdout);
+}
+
+#[test]
 fn too_much_drift_is_refused_unless_forced() {
     let sandbox = Sandbox::with_model(NET);
     let args = ["m.onnx", "-p", "quant8=weights", "-o", "o.onnx", "--max-drift", "snr=150"];

@@ -44,6 +44,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Rounding,
     scope: PassScope::AllGraphs,
     min_opset: None,
+    may_grow: false,
     options: &[OptSpec {
         key: "max-growth",
         kind: OptKind::UInt,

@@ -41,6 +41,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     effect: Effect::Lossy,
     scope: Scope::AllGraphs,
     min_opset: None,
+    may_grow: false,
     options: &[
         OptSpec {
             key: "sparsity",

@@ -32,6 +32,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     scope: Scope::AllGraphs,
     // Below, Mul does not broadcast.
     min_opset: Some(7),
+    may_grow: false,
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Quant8 { settings: Settings::new(opts) })),
 };
@@ -66,7 +67,7 @@ impl Quant8 {
             return Err(Error::usage("`quant8=static` needs a newer operator set than the model has")
                 .expected(format!("version {FIRST_STATIC_OPSET} or later of the default operator set"))
                 .found(format!("version {opset}"))
-                .help("quant8=weights works on this model"));
+                .help("raise it first, upgrade-opset=13,quant8=static, or quantize only the weights: quant8=weights"));
         }
         static_::quantize(model, &self.settings, samples, cx)
     }

@@ -67,8 +67,9 @@ impl Model {
 
     /// Imports an operator set, or changes the version that is imported.
     pub fn set_opset(&mut self, domain: &str, version: i64) {
-        let present = self.proto.opset_import.iter_mut().find(|o| o.domain() == domain);
-        match present {
+        let is_default = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let is_same = |other: &str| other == domain || (is_default(other) && is_default(domain));
+        match self.proto.opset_import.iter_mut().find(|o| is_same(o.domain())) {
             Some(opset) => opset.version = Some(version),
             None => self.proto.opset_import.push(OperatorSetIdProto {
                 domain: (!domain.is_empty()).then(|| domain.to_owned()),

@@ -54,6 +54,8 @@ pub struct Run {
     pub steps: Vec<StepReport>,
     /// The strongest effect of the passes that changed something; `None` where none did.
     pub effect: Option<Effect>,
+    /// Whether one of them is for something that may cost bytes.
+    pub may_grow: bool,
 }
 
 impl Run {
@@ -155,6 +157,7 @@ impl Runner<'_> {
         if changed.is_yes() {
             let effect = self.run.effect.map_or(info.effect, |effect| effect.max(info.effect));
             self.run.effect = Some(effect);
+            self.run.may_grow |= info.may_grow;
             if let Some(verify) = self.options.verify {
                 verify(model, info.name, effect)?;
             }
@@ -240,6 +243,7 @@ mod tests {
         effect: Effect::Exact,
         scope: Scope::MainGraph,
         min_opset: None,
+        may_grow: false,
         options: &[],
         build: |_| Err(Error::usage("only built by tests")),
     };

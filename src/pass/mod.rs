@@ -117,6 +117,8 @@ pub struct PassInfo {
     pub scope: Scope,
     /// The lowest version of the default operator set it can work with, where there is one.
     pub min_opset: Option<i64>,
+    /// Whether what it is for may cost bytes, so that a result a little larger than the input is no failure.
+    pub may_grow: bool,
     /// Its options; the first may be given without its key.
     pub options: &'static [OptSpec],
     /// Makes the pass from its options, which were checked against `options`.

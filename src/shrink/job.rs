@@ -18,6 +18,12 @@ use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::Plan;
 use crate::pass::{Env, Progress, Scratch};
 
+/// What a pass that may cost bytes may cost: this part of the input ...
+const ALLOWANCE_SHARE: u64 = 100;
+
+/// ... and this much more, for small models.
+const ALLOWANCE_BYTES: u64 = 4096;
+
 /// What stays the same from the first step to the last.
 pub(super) struct Job<'a> {
     options: &'a ShrinkOptions,
@@ -105,7 +111,7 @@ impl<'a> Job<'a> {
             return Ok((without(Status::Identical, ""), None));
         }
         // What no pass touched may grow: then weights are merely laid out in another way.
-        let too_large = if run.changed().is_yes() { self.larger(model, encoded) } else { None };
+        let too_large = if run.changed().is_yes() { self.larger(model, encoded, run.may_grow) } else { None };
         match too_large {
             Some(refusal) if !self.options.force => Ok((without(Status::Skipped, refusal.what()), Some(refusal))),
             too_large if !self.options.validate => Ok((without(Status::Skipped, "not asked for"), too_large)),
@@ -121,8 +127,9 @@ impl<'a> Job<'a> {
     }
 
     /// Why the result is refused, where it takes more room than the input.
-    fn larger(&self, model: &Model, encoded: &Encoded) -> Option<Error> {
-        let limit = self.input_bytes();
+    fn larger(&self, model: &Model, encoded: &Encoded, may_grow: bool) -> Option<Error> {
+        let input = self.input_bytes();
+        let limit = if may_grow { input + input / ALLOWANCE_SHARE + ALLOWANCE_BYTES } else { input };
         let size = encoded.len() + encoded.side_len();
         // Whoever asks for a side file accepts what aligning weights in it costs.
         let fits_without_side_file = || {
