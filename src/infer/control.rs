@@ -219,7 +219,10 @@ fn until_stable(
     facts: &GraphFacts,
 ) -> Result<(Vec<Fact>, GraphFacts, Vec<Fact>)> {
     let mut round = 0;
+    let known_contradictions = state.contradictions.len();
     loop {
+        // Only the last round shows what is true of every iteration.
+        state.contradictions.truncate(known_contradictions);
         let mark = state.mark();
         let inner = inside.walk(state, body, enter(&carried), facts)?;
         let results = inside.outputs(state, body, &inner, facts, mark);

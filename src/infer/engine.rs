@@ -6,13 +6,16 @@ use super::fact::Fact;
 use super::rules;
 use super::state::State;
 use super::sym::SymExpr;
-use super::{GraphFacts, Inference};
+use super::{Contradiction, GraphFacts, Inference};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model, Node, NodeId, ValueId};
 use crate::opset::{self, AllowedType, Schema};
 
 /// How deep subgraphs and calls of functions are followed.
 const MAX_DEPTH: usize = 32;
+
+/// A model that is wrong throughout needs no longer list than this.
+const MAX_CONTRADICTIONS: usize = 256;
 
 /// What surrounds the graph that is walked.
 #[derive(Clone, Copy)]
@@ -52,7 +55,13 @@ pub(super) fn run(model: &Model) -> Result<Inference> {
     for facts in functions.values_mut() {
         facts.map_expressions(&|expression| state.resolve_expression(expression));
     }
-    Ok(Inference { main, functions, contradictions: state.contradictions })
+    let mut contradictions: Vec<Contradiction> = Vec::new();
+    for contradiction in state.contradictions {
+        if contradictions.len() < MAX_CONTRADICTIONS && !contradictions.contains(&contradiction) {
+            contradictions.push(contradiction);
+        }
+    }
+    Ok(Inference { main, functions, contradictions })
 }
 
 /// What the file declares of a value.
@@ -103,8 +112,11 @@ fn walk_nodes(
     surroundings: Surroundings<'_>,
 ) -> Result<()> {
     for id in graph.topological_order()? {
-        let Some(budget) = state.budget.checked_sub(1) else { return Ok(()) };
-        state.budget = budget;
+        // The main graph is walked once and to its end; what lies inside may multiply.
+        if state.depth > 1 {
+            let Some(budget) = state.budget.checked_sub(1) else { return Ok(()) };
+            state.budget = budget;
+        }
         let inputs = graph.node_inputs(id).into_iter().map(|input| {
             let value = input?;
             let known = facts.get(value).or_else(|| surroundings.outer?.find(graph.value(value).name()));

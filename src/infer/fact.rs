@@ -11,6 +11,9 @@ pub type Extent = Option<SymExpr>;
 /// The most elements whose values are followed.
 pub const MAX_ELEMENTS: usize = 1024;
 
+/// The most elements of a float constant whose values are followed.
+const MAX_FLOATS: usize = 64;
+
 /// One element of a small tensor.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Element {
@@ -76,7 +79,9 @@ impl Fact {
     pub fn constant(tensor: &Tensor) -> Self {
         let extent = |&extent: &u64| i64::try_from(extent).ok().map(SymExpr::from);
         let mut fact = Self::tensor(tensor.dtype(), tensor.shape().iter().map(extent).collect());
-        if tensor.len() <= MAX_ELEMENTS {
+        // Small floats are scales of Resize; larger ones are weights, which no shape depends on.
+        let limit = if tensor.dtype().is_float() { MAX_FLOATS } else { MAX_ELEMENTS };
+        if tensor.len() <= limit {
             let ints = || tensor.to_i64().map(|v| v.into_iter().map(|v| Element::Int(SymExpr::from(v))).collect());
             let floats = || tensor.to_f32().map(|v| v.into_iter().map(|v| Element::float(f64::from(v))).collect());
             let exact = matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16);

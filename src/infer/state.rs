@@ -43,7 +43,7 @@ impl<'m> State<'m> {
             bindable_from: 0,
             bindings: BTreeMap::new(),
             contradictions: Vec::new(),
-            budget: model.node_count().saturating_mul(16).saturating_add(10_000),
+            budget: model.node_count().saturating_mul(16).saturating_add(50_000),
             depth: 0,
             functions: BTreeMap::new(),
         }

@@ -29,6 +29,8 @@ pub(super) enum Atom {
     Floor(Arc<(SymExpr, SymExpr)>),
     Max(Arc<(SymExpr, SymExpr)>),
     Min(Arc<(SymExpr, SymExpr)>),
+    /// What two extents broadcast to: the one that is not 1.
+    Broadcast(Arc<(SymExpr, SymExpr)>),
 }
 
 /// A product of atoms, sorted.
@@ -80,14 +82,6 @@ impl SymExpr {
     fn as_atom(&self) -> Option<&Atom> {
         match self.terms.as_slice() {
             [(factors, 1)] if factors.len() == 1 => factors.first(),
-            _ => None,
-        }
-    }
-
-    /// The two that the expression is the smaller of, where it is nothing else.
-    pub(super) fn minimum_of(&self) -> Option<(&Self, &Self)> {
-        match (self.as_atom()?, self.constant) {
-            (Atom::Min(pair), 0) => Some((&pair.0, &pair.1)),
             _ => None,
         }
     }
@@ -265,6 +259,35 @@ impl SymExpr {
         Self::atom(Atom::Min(Arc::new(ordered(self, other)))).bounded()
     }
 
+    /// What two extents broadcast to: they are equal, or one of them is 1. `None` where they never are.
+    pub fn broadcast(&self, other: &Self) -> Option<Self> {
+        let one = Self::from(1);
+        match (self.as_int(), other.as_int()) {
+            _ if self == other || *other == one => return Some(self.clone()),
+            _ if *self == one => return Some(other.clone()),
+            (Some(_), Some(_)) => return None,
+            (Some(_), None) => return Some(self.clone()),
+            (None, Some(_)) => return Some(other.clone()),
+            (None, None) => {}
+        }
+        for (whole, part) in [(self, other), (other, self)] {
+            let inner = |expression: &Self, of: fn(&Atom) -> Option<&(Self, Self)>| {
+                let pair = expression.as_atom().filter(|_| expression.constant == 0).and_then(of);
+                pair.map(|(a, b)| (a.clone(), b.clone()))
+            };
+            // `min(n, k)` with k at least 1 is 0 only where n is, and else n or 1.
+            let minimum = inner(part, |atom| if let Atom::Min(pair) = atom { Some(pair) } else { None });
+            let is_cut =
+                minimum.is_some_and(|(a, b)| (a == *whole && b.at_least(&one)) || (b == *whole && a.at_least(&one)));
+            let broadcast = inner(whole, |atom| if let Atom::Broadcast(pair) = atom { Some(pair) } else { None });
+            let is_in = broadcast.is_some_and(|(a, b)| a == *part || b == *part);
+            if is_cut || is_in || (whole.at_least(part) && part.at_least(&one)) {
+                return Some(whole.clone());
+            }
+        }
+        Self::atom(Atom::Broadcast(Arc::new(ordered(self, other)))).bounded()
+    }
+
     /// Whether the value is never below the other; false where that is not certain.
     pub fn at_least(&self, other: &Self) -> bool {
         self.sub(other).and_then(|difference| difference.lower_bound()).is_some_and(|bound| bound >= 0)
@@ -316,7 +339,7 @@ impl SymExpr {
         for factor in self.terms.iter().flat_map(|(factors, _)| factors) {
             match factor {
                 Atom::Symbol(symbol) => visit(symbol),
-                Atom::Floor(pair) | Atom::Max(pair) | Atom::Min(pair) => {
+                Atom::Floor(pair) | Atom::Max(pair) | Atom::Min(pair) | Atom::Broadcast(pair) => {
                     pair.0.visit_symbols(visit);
                     pair.1.visit_symbols(visit);
                 }
@@ -359,7 +382,7 @@ impl Atom {
                 (bound, None) => (bound >= 0).then_some(0),
             },
             Self::Max(pair) => pair.0.lower_bound().max(pair.1.lower_bound()),
-            Self::Min(pair) => Some(pair.0.lower_bound()?.min(pair.1.lower_bound()?)),
+            Self::Min(pair) | Self::Broadcast(pair) => Some(pair.0.lower_bound()?.min(pair.1.lower_bound()?)),
         }
     }
 
@@ -370,13 +393,16 @@ impl Atom {
             Self::Floor(pair) => both(pair).and_then(|(a, b)| a.floor_div(&b)),
             Self::Max(pair) => both(pair).and_then(|(a, b)| a.larger(&b)),
             Self::Min(pair) => both(pair).and_then(|(a, b)| a.smaller(&b)),
+            Self::Broadcast(pair) => both(pair).and_then(|(a, b)| a.broadcast(&b)),
         }
     }
 
     fn size(&self) -> usize {
         match self {
             Self::Symbol(_) => 1,
-            Self::Floor(pair) | Self::Max(pair) | Self::Min(pair) => pair.0.size() + pair.1.size(),
+            Self::Floor(pair) | Self::Max(pair) | Self::Min(pair) | Self::Broadcast(pair) => {
+                pair.0.size() + pair.1.size()
+            }
         }
     }
 }

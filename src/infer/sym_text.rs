@@ -52,6 +52,7 @@ impl fmt::Display for Atom {
             Self::Floor(pair) => write!(f, "floor({}/{})", Operand(&pair.0), Operand(&pair.1)),
             Self::Max(pair) => write!(f, "max({},{})", pair.0, pair.1),
             Self::Min(pair) => write!(f, "min({},{})", pair.0, pair.1),
+            Self::Broadcast(pair) => write!(f, "broadcast({},{})", pair.0, pair.1),
         }
     }
 }
@@ -159,11 +160,15 @@ impl<'a> Parser<'a> {
                 let divisor = self.product()?;
                 if name == "floor" { numerator.floor_div(&divisor) } else { numerator.ceil_div(&divisor) }
             }
-            "max" | "min" | "Max" | "Min" => {
+            "max" | "min" | "Max" | "Min" | "broadcast" => {
                 let first = self.sum()?;
                 self.expect(",")?;
                 let second = self.sum()?;
-                if name.eq_ignore_ascii_case("max") { first.larger(&second) } else { first.smaller(&second) }
+                match name {
+                    "broadcast" => first.broadcast(&second),
+                    "max" | "Max" => first.larger(&second),
+                    _ => first.smaller(&second),
+                }
             }
             _ => None,
         };
@@ -206,6 +211,9 @@ mod tests {
             ("floor((N*H+N)/(H+1))", "N"),
             ("max(N+1,1)", "N+1"),
             ("min(N,N+2)", "N"),
+            ("broadcast(N,min(N,512))", "N"),
+            ("broadcast(N,broadcast(M,N))", "broadcast(N,M)"),
+            ("broadcast(3,N)", "3"),
         ] {
             assert_eq!(SymExpr::parse(left).unwrap(), SymExpr::parse(right).unwrap(), "{left}");
         }

@@ -89,18 +89,21 @@ fn what_a_loop_carries_must_be_stable() {
 
 #[test]
 fn a_function_is_inferred_for_each_call() {
-    let body = "g (float[N,4] x, float[7] z) => (float[] y, float[] v) {
-        y = local.twice<times = 2>(x)
-        v = local.twice<times = 0>(z)
+    let (model, inference) = inferred(
+        "g (float[N,4] x, float[7] z) => (float[] y, float[] v) {
+        y = local.widen<at = 2>(x)
+        v = local.widen<at = 0>(z)
     }
     <domain: \"local\", opset_import: [\"\" : 17]>
-    twice <times> (a) => (b) {
-        b = Unsqueeze2(a)
-    }";
-    let model = parse(&body.replace("Unsqueeze2(a)", "Relu(a)"));
-    let inference = infer::infer(&model).unwrap();
+    widen <at> (a) => (b) {
+        place = Constant<value_int: int = @at>()
+        axes = Reshape(place, shape)
+        shape = Constant<value_ints = [1]>()
+        b = Unsqueeze(a, axes)
+    }",
+    );
     let of = |name: &str| inference.main().get(model.graph.find_value(name).unwrap()).unwrap().to_type().to_string();
-    assert_eq!((of("y"), of("v")), ("float[N,4]".to_owned(), "float[7]".to_owned()));
+    assert_eq!((of("y"), of("v")), ("float[N,4,1]".to_owned(), "float[1,7]".to_owned()));
     let body = &model.functions[0].body;
     let inside = inference.function(0).unwrap().get(body.find_value("b").unwrap()).unwrap();
     assert_eq!(inside, &Fact { dtype: Some(onnx_shrink::ir::DType::F32), ..Fact::default() });

@@ -1,6 +1,6 @@
 //! Models that are built to hurt: extents that overflow, bodies that multiply.
 
-use onnx_shrink::infer;
+use onnx_shrink::infer::{self, Fact};
 use onnx_shrink::ir::DType;
 use onnx_shrink::onnx;
 use onnx_shrink::onnx::proto::{AttributeProto, ModelProto};
@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::support::models::{int, int64s, ints, model, node, value};
 
-fn infer_model(model: &ModelProto) -> infer::Fact {
+fn infer_model(model: &ModelProto) -> Fact {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), model.encode_to_vec()).unwrap();
     let model = onnx::read(file.path()).unwrap();
@@ -102,4 +102,31 @@ fn repeated_squares_stay_small() {
     let fact = infer_model(&wanted);
     assert_eq!(fact.shape, Some(vec![Some(2.into())]));
     assert!(fact.contents.is_none(), "{fact:?}");
+}
+
+#[test]
+fn functions_that_multiply_come_to_an_end() {
+    // Each of the functions calls the next one twice: a million million calls.
+    let functions: Vec<String> = (0..40)
+        .map(|level| {
+            let next = if level == 39 { "Relu".to_owned() } else { format!("local.f{}", level + 1) };
+            format!(
+                "<domain: \"local\", opset_import: [\"\" : 17, \"local\" : 1]>\n\
+                 f{level} (a) => (b) {{ t = {next}(a)  b = {next}(t) }}"
+            )
+        })
+        .collect();
+    let text = format!(
+        "<ir_version: 8, opset_import: [\"\" : 17, \"local\" : 1]>\n\
+         g (float[N] x) => (float[] y, float[] z) {{ y = local.f0(x)  z = Relu(x) }}\n{}",
+        functions.join("\n")
+    );
+    let model = onnx_shrink::ir::text::parse(&text).unwrap();
+    let inference = infer::infer(&model).unwrap();
+    let ty = |name: &str| {
+        let fact = inference.main().get(model.graph.find_value(name).unwrap());
+        fact.map_or_else(Fact::default, Fact::clone).to_type().to_string()
+    };
+    assert_eq!(ty("y"), "float[]", "what is declared remains");
+    assert_eq!(ty("z"), "float[N]", "the rest of the model is not given up");
 }

@@ -8,6 +8,8 @@ use crate::ir::DType;
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
     Some(match op_type {
         "Attention" => attention,
+        "LinearAttention" => linear_attention,
+        "CausalConvWithState" => causal_conv,
         "DFT" => dft,
         "STFT" => stft,
         "MelWeightMatrix" => mel_weights,
@@ -56,6 +58,29 @@ fn attention(cx: &mut Cx<'_, '_>) -> Option<()> {
     cx.set_shape(1, vec![batch.clone(), key_heads.clone(), total.clone(), key_width]);
     cx.set_shape(2, vec![batch.clone(), key_heads, total.clone(), value_width]);
     cx.set_shape(3, vec![batch, query_heads, length, total]);
+    Some(())
+}
+
+/// `[B, T, heads * width]`, with a state `[B, heads, key width, value width]`.
+fn linear_attention(cx: &mut Cx<'_, '_>) -> Option<()> {
+    let [batch, _, key_width]: [Extent; 3] = cx.shape(1)?.try_into().ok()?;
+    let [_, length, value_width]: [Extent; 3] = cx.shape(2)?.try_into().ok()?;
+    let heads = SymExpr::from(cx.int("kv_num_heads")?);
+    let each = |width: Extent| width.and_then(|width| width.exact_div(&heads));
+    let (key_width, value_width) = (each(key_width), each(value_width));
+    let hidden = value_width.as_ref().and_then(|width| width.times(cx.int("q_num_heads")?));
+    cx.set_shape(0, vec![batch.clone(), length, hidden]);
+    cx.set_shape(1, vec![batch, Some(heads), key_width, value_width]);
+    Some(())
+}
+
+/// `[B, C, L]` with a kernel `[C, 1, K]`; the state holds the last `K - 1` positions.
+fn causal_conv(cx: &mut Cx<'_, '_>) -> Option<()> {
+    let shape = cx.shape(0)?;
+    let kept = cx.shape(1).and_then(|kernel| kernel.get(2)?.as_ref()?.plus(-1));
+    let state = vec![shape.first()?.clone(), shape.get(1)?.clone(), kept];
+    cx.set_shape(0, shape);
+    cx.set_shape(1, state);
     Some(())
 }
 

@@ -136,7 +136,7 @@ fn qgemm(cx: &mut Cx<'_, '_>) -> Option<()> {
 }
 
 fn matmul_bits(cx: &mut Cx<'_, '_>) -> Option<()> {
-    // Only the first form of the operators that say so with an attribute keeps the usual order.
+    // Weights that are not turned: the specification says little of what N means then.
     if cx.int("transB") == Some(0) && cx.node.op_type() == "MatMulBnb4" {
         return None;
     }

@@ -217,32 +217,13 @@ pub(in crate::infer::rules) fn broadcast(shapes: &[Vec<Extent>]) -> Option<Vec<E
 
 /// One extent of a broadcast. The outer `None`: the extents do not go together.
 fn broadcast_extent(extents: &[&Extent]) -> Option<Extent> {
-    let one = SymExpr::from(1);
     let mut numbers = extents.iter().filter_map(|e| e.as_ref()?.as_int()).filter(|number| *number != 1);
     if let Some(number) = numbers.next() {
+        // Whatever the others are, they give way.
         return numbers.all(|other| other == number).then(|| Some(SymExpr::from(number)));
     }
-    let mut rest = extents.iter().filter(|extent| extent.as_ref() != Some(&one));
-    let Some(first) = rest.next() else { return Some(Some(one)) };
-    Some(rest.try_fold((*first).clone()?, |all, other| wider(&all, other.as_ref()?)))
-}
-
-/// What two symbolic extents broadcast to. They may be equal, or one of them 1; which, must follow from what they are.
-fn wider(left: &SymExpr, right: &SymExpr) -> Extent {
-    if left == right {
-        return Some(left.clone());
-    }
-    // `min(n, k)` with k at least 1 is `n`, 0 included, or broadcast to it.
-    for (whole, part) in [(left, right), (right, left)] {
-        let one = SymExpr::from(1);
-        let is_bounded = part
-            .minimum_of()
-            .is_some_and(|(a, b)| (a == whole && b.at_least(&one)) || (b == whole && a.at_least(&one)));
-        if is_bounded || (whole.at_least(part) && part.at_least(&one)) {
-            return Some(whole.clone());
-        }
-    }
-    None
+    let one = SymExpr::from(1);
+    Some(extents.iter().try_fold(one, |all, extent| all.broadcast(extent.as_ref()?)))
 }
 
 /// The first output has the shape of the first input; nothing is known of the elements.

@@ -3,7 +3,7 @@
 use crate::infer::cx::{Cx, Rule, axis, fixed, product, small};
 use crate::infer::fact::{Element, Extent, Fact};
 use crate::infer::sym::SymExpr;
-use crate::ir::{AttrRef, DType};
+use crate::ir::{AttrRef, DType, Tensor};
 
 /// How many elements a Range may have whose values are followed.
 const MAX_RANGE: i64 = crate::infer::fact::MAX_ELEMENTS as i64;
@@ -25,15 +25,19 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
 }
 
 fn constant(cx: &mut Cx<'_, '_>) -> Option<()> {
-    let found = match cx.node.constant_value() {
-        Some(tensor) => Fact::constant(&tensor),
+    let tensor = match cx.node.constant_value() {
+        Some(tensor) => tensor,
         // Inside of a function the value may be an attribute of the caller's.
         None => match cx.attr(cx.node.attributes().first()?.name())? {
-            AttrRef::Tensor(tensor) => Fact::constant(tensor),
+            AttrRef::Tensor(tensor) => tensor.clone(),
+            AttrRef::Int(value) => Tensor::from_i64(vec![], &[value]).ok()?,
+            AttrRef::Ints(values) => Tensor::from_i64(vec![values.len() as u64], values).ok()?,
+            AttrRef::Float(value) => Tensor::from_f32(vec![], &[value]).ok()?,
+            AttrRef::Floats(values) => Tensor::from_f32(vec![values.len() as u64], values).ok()?,
             _ => return None,
         },
     };
-    *cx.outputs.first_mut()? = found;
+    *cx.outputs.first_mut()? = Fact::constant(&tensor);
     Some(())
 }
 

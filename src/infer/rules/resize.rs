@@ -1,7 +1,7 @@
 //! Operators that move extents between channels and space, or scale them.
 
 use crate::infer::cx::{Cx, Rule, axis};
-use crate::infer::fact::Extent;
+use crate::infer::fact::{Element, Extent};
 use crate::infer::sym::SymExpr;
 
 pub(super) fn rule(op_type: &str) -> Option<Rule> {
@@ -87,10 +87,16 @@ fn resize(cx: &mut Cx<'_, '_>) -> Option<()> {
     let is_given =
         |slot: usize| cx.input(slot).is_some_and(|fact| fact.contents.as_ref().is_none_or(|c| !c.is_empty()));
     if is_given(3) {
-        let keeps_ratio = cx.text("keep_aspect_ratio_policy").is_some_and(|policy| policy != "stretch");
-        let sizes = cx.elements(3).filter(|sizes| sizes.len() == axes.len() && !keeps_ratio);
+        let sizes = cx.elements(3).filter(|sizes| sizes.len() == axes.len());
+        let policy = cx.text("keep_aspect_ratio_policy").unwrap_or("stretch");
+        let factor = sizes.as_ref().and_then(|sizes| common_factor(policy, sizes, &axes, &shape));
         for (place, &at) in axes.iter().enumerate() {
-            *output.get_mut(at)? = sizes.as_ref().and_then(|sizes| sizes.get(place)?.int().cloned());
+            let extent = output.get_mut(at)?;
+            *extent = if policy == "stretch" {
+                sizes.as_ref().and_then(|sizes| sizes.get(place)?.int().cloned())
+            } else {
+                extent.as_ref().and_then(|e| rounded(e.as_int()? as f64 * factor?))
+            };
         }
     } else if is_given(2) {
         // What a crop leaves depends on the region of interest.
@@ -106,6 +112,23 @@ fn resize(cx: &mut Cx<'_, '_>) -> Option<()> {
     }
     cx.set_shape(0, output);
     Some(())
+}
+
+/// The factor for all axes that keeps the proportions of the input: the smallest or the largest of those that the
+/// sizes ask for.
+fn common_factor(policy: &str, sizes: &[Element], axes: &[usize], shape: &[Extent]) -> Option<f64> {
+    let factor = |(size, at): (&Element, &usize)| Some(size.number()? / shape.get(*at)?.as_ref()?.as_int()? as f64);
+    let factors: Vec<f64> = sizes.iter().zip(axes).map(factor).collect::<Option<_>>()?;
+    match policy {
+        "not_larger" => factors.into_iter().reduce(f64::min),
+        "not_smaller" => factors.into_iter().reduce(f64::max),
+        _ => None,
+    }
+}
+
+/// The nearest extent, halves rounded up.
+fn rounded(value: f64) -> Extent {
+    (0.0..f64::from(i32::MAX)).contains(&value).then(|| SymExpr::from((value + 0.5).floor() as i64))
 }
 
 fn grid_sample(cx: &mut Cx<'_, '_>) -> Option<()> {

@@ -221,8 +221,9 @@ fn pad(cx: &mut Cx<'_, '_>) -> Option<()> {
     let mut padded = shape.clone();
     for (place, &at) in axes.iter().enumerate() {
         let (before, after) = (pads.get(place)?, pads.get(place + axes.len())?);
-        let widened = || shape.get(at)?.as_ref()?.add(before.int()?)?.add(after.int()?);
-        *padded.get_mut(at)? = widened();
+        let sides = before.int().zip(after.int()).and_then(|(before, after)| before.add(after));
+        *padded.get_mut(at)? =
+            shape.get(at)?.as_ref().zip(sides.as_ref()).and_then(|(extent, sides)| extent.add(sides));
     }
     cx.set_shape(0, padded);
     Some(())
