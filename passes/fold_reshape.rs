@@ -13,13 +13,14 @@
 //! if all the others are numbers, one may be anything, which -1 stands for.
 //!
 //! Left alone are
-//! 1. targets with more extents that are not known: of those one could be -1, but not two;
-//! 2. -1 beside 0: where an extent were 0 when the model runs, -1 could be anything;
-//! 3. an extent of 0 that is known, which would mean "as it is".
+//! 1. targets that are no Concat, or that something else reads: the file would only get larger;
+//! 2. targets with more extents that are not known: of those one could be -1, but not two;
+//! 3. -1 beside 0: where an extent were 0 when the model runs, -1 could be anything;
+//! 4. an extent of 0 that is known, which would mean "as it is".
 
 use std::collections::BTreeMap;
 
-use super::common::{edit, facts};
+use super::common::{edit, facts, pattern};
 use crate::error::{Result, Site};
 use crate::ir::{Dim, Graph, Model, NodeId, Shape, Tensor};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph, tally};
@@ -85,9 +86,10 @@ fn target(graph: &Graph, node: NodeId) -> Option<Result<Vec<i64>, &'static str>>
     if !held.is("Reshape") || facts::depends_on_caller(held) || held.attr_int("allowzero", 0) != 0 {
         return None;
     }
-    if graph.constant(graph.input(node, 1)?).is_some() {
-        return None;
-    }
+    // The last step of shape arithmetic, which then goes: else a constant would come for nothing.
+    let computed = graph.input(node, 1)?;
+    graph.only_use(computed)?;
+    pattern::written_by(graph, computed, "Concat")?;
     let after = facts::shape(graph, graph.output(node, 0)?)?;
     let before = graph.input(node, 0).and_then(|value| facts::shape(graph, value));
     Some(target_of(before.as_ref(), &after).ok_or("its target depends on more than one extent that is not known"))

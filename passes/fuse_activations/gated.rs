@@ -1,4 +1,4 @@
-//! Activations that multiply a value with a function of it: Gelu, Swish and Mish.
+//! Activations that multiply a value with a function of it: Gelu and Mish.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -88,36 +88,21 @@ fn scaling(graph: &Graph, value: ValueId) -> Option<(NodeId, f64)> {
     Some((div, 1.0 / pattern::number_behind(graph, div)?.1))
 }
 
-/// `x sigmoid(x)`.
-pub(super) fn swish(graph: &Graph, node: NodeId, opset: i64) -> Option<Match> {
-    if opset < 24 {
-        return None;
-    }
-    gate(graph, node, |gate, x| {
-        let sigmoid = pattern::written_by(graph, gate, "Sigmoid")?;
-        (graph.input(sigmoid, 0) == Some(x)).then(|| Match::new(NodeSpec::new("Swish"), vec![x], vec![sigmoid]))
-    })
-}
-
 /// `x tanh(softplus(x))`.
 pub(super) fn mish(graph: &Graph, node: NodeId, opset: i64) -> Option<Match> {
     if opset < 18 {
         return None;
     }
-    gate(graph, node, |gate, x| {
-        let tanh = pattern::written_by(graph, gate, "Tanh")?;
-        let softplus = pattern::written_by(graph, graph.input(tanh, 0)?, "Softplus")?;
-        (graph.input(softplus, 0) == Some(x)).then(|| Match::new(NodeSpec::new("Mish"), vec![x], vec![tanh, softplus]))
-    })
-}
-
-/// A multiplication of a value with what `find` finds to be a function of it.
-fn gate(graph: &Graph, node: NodeId, find: impl Fn(ValueId, ValueId) -> Option<Match>) -> Option<Match> {
     if !graph.node(node).is("Mul") {
         return None;
     }
     let (a, b) = (graph.input(node, 0)?, graph.input(node, 1)?);
-    find(a, b).or_else(|| find(b, a))
+    let of = |x: ValueId, gate: ValueId| {
+        let tanh = pattern::written_by(graph, gate, "Tanh")?;
+        let softplus = pattern::written_by(graph, graph.input(tanh, 0)?, "Softplus")?;
+        (graph.input(softplus, 0) == Some(x)).then(|| Match::new(NodeSpec::new("Mish"), vec![x], vec![tanh, softplus]))
+    };
+    of(a, b).or_else(|| of(b, a))
 }
 
 /// What a few multiplications multiply: a number and values.

@@ -8,12 +8,13 @@
 //! ```
 //!
 //! Always: HardSigmoid, and the form of HardSwish above. From the operator set on that has them: LayerNormalization (17),
-//! HardSwish (14), Mish (18), Gelu (20), RMSNormalization (23), Swish (24). The operator set is never raised for them.
+//! HardSwish (14), Mish (18), Gelu (20), RMSNormalization (23). The operator set is never raised for them.
 //!
 //! Left alone are
 //! 1. groups of operators of which something inside is read elsewhere, or is an output of the graph;
 //! 2. numbers that are not those of the definition, or are computed;
-//! 3. normalizations over other axes than the last one, and those with a scale or bias that is no vector.
+//! 3. `x Sigmoid(x)`: ONNX Runtime 1.32 has no kernel for Swish;
+//! 4. normalizations over other axes than the last one, and those with a scale or bias that is no vector.
 
 mod gated;
 mod hard;
@@ -29,7 +30,7 @@ use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rew
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
     name: "fuse-activations",
-    summary: "puts HardSigmoid, HardSwish, Gelu, Swish, Mish, LayerNormalization and RMSNormalization in the place of the operators that write them out, where the model's opset has them",
+    summary: "puts HardSigmoid, HardSwish, Gelu, Mish, LayerNormalization and RMSNormalization in the place of the operators that write them out, where the model's opset has them",
     effect: Effect::Rounding,
     scope: Scope::AllGraphs,
     min_opset: None,
@@ -48,7 +49,6 @@ const RULES: &[(&str, Rule)] = &[
     ("HardSigmoid", hard::hard_sigmoid),
     ("Gelu", gated::gelu),
     ("Mish", gated::mish),
-    ("Swish", gated::swish),
     ("LayerNormalization", norm::layer_norm),
     ("RMSNormalization", norm::rms_norm),
 ];
