@@ -13,7 +13,8 @@
 //! | [`shrink`], [`check`], [`inspect`] | what the commands do; start here |
 //! | [`ir`] | the graph: queries, edits, structural check, textual syntax |
 //! | [`onnx`] | files: decoding without copies, streaming encoding, side files |
-//! | [`opset`] | facts about operators and their versions |
+//! | [`opset`] | facts about operators and their versions, and how to raise a model to a newer one |
+//! | [`infer`] | types, shapes and small contents of values |
 //! | [`pass`] | what a pass is; [`pass::pipeline`] parses `-p`, [`pass::manager`] runs it |
 //! | [`passes`] | the passes, one a file, and the registry of them |
 //! | [`backend`] | runtimes that execute a model: tract and ONNX Runtime |
