@@ -89,7 +89,7 @@ fn collect(graph: &Graph, facts: Option<&GraphFacts>, found: &mut Vec<Known>) {
 /// The model without the types that are declared where they cannot be relied on.
 fn without_untrusted_types(model: &Model) -> Result<Cow<'_, Model>> {
     let mut roots = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.body));
-    if roots.all(|root| trusts_all_inside(root)) {
+    if roots.all(trusts_all_inside) {
         return Ok(Cow::Borrowed(model));
     }
     let mut copy = model.clone();
