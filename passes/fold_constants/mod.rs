@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Constants are initializers, what `Constant` operators yield, constants of enclosing graphs, and the shape of a value
-//! whose declared dimensions are fixed. `Constant` operators become initializers where the graph can have some. Shape
+//! whose dimensions are fixed. These are declared, or follow from what is: shape inference also tells small integers that
+//! operators pick out of shapes which are not fixed as a whole. `Constant` operators become initializers where the graph can have some. Shape
 //! arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which may round floats in
 //! its own way.
 //!
@@ -24,6 +25,7 @@ mod bound;
 mod eligible;
 mod eval;
 mod facts;
+mod inferred;
 mod plan;
 mod single;
 mod size;
@@ -33,7 +35,8 @@ use std::collections::BTreeSet;
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope as PassScope, enumerate};
-use facts::{Declared, Scope};
+use facts::{Scope, Understood};
+use inferred::Known;
 use plan::{Budget, Place, Plan};
 use single::Versions;
 
@@ -78,6 +81,7 @@ impl Pass for FoldConstants {
         let ir = model.ir_version();
         let model_opset = model.opset();
         let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
+        let mut inferred = inferred::main_graphs(model)?.into_iter();
         let opsets = std::iter::once(model_opset).chain(function_opsets);
         for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
             let is_function = place > 0;
@@ -87,14 +91,16 @@ impl Pass for FoldConstants {
                 let depth = path.len() - root.len();
                 enclosing.truncate(depth);
                 let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
+                let known = if is_function { None } else { inferred.next() }.unwrap_or_default();
                 let surroundings = Surroundings {
                     versions: Versions { opset, ir },
                     has_initializers: ir >= FREE_INITIALIZERS_IR_VERSION && !(is_function && depth == 0),
                     is_trusted,
+                    known: &known,
                     enclosing: &enclosing,
                 };
                 changed |= fold_graph(graph, &surroundings, &mut budget, &mut unread, cx)?;
-                enclosing.push(Scope::of(graph, is_trusted));
+                enclosing.push(Scope::of(graph, is_trusted, &known));
                 Ok(())
             })?;
         }
@@ -114,6 +120,7 @@ struct Surroundings<'a> {
     versions: Versions,
     has_initializers: bool,
     is_trusted: bool,
+    known: &'a Known,
     enclosing: &'a [Scope],
 }
 
@@ -124,9 +131,9 @@ fn fold_graph(
     unread_outside: &mut BTreeSet<String>,
     cx: &mut Cx<'_>,
 ) -> Result<Changed> {
-    let &Surroundings { versions, has_initializers, is_trusted, enclosing } = surroundings;
+    let &Surroundings { versions, has_initializers, is_trusted, known, enclosing } = surroundings;
     let lifted = if has_initializers { lift_constants(graph)? } else { 0 };
-    let facts = Declared { enclosing, is_trusted };
+    let facts = Understood { enclosing, is_trusted, known };
     let place = Place { graph, versions, enclosing, facts: &facts, has_initializers };
     let mut plan = plan::plan(&place, budget, cx)?;
     unread_outside.extend(std::mem::take(&mut plan.unread_outside));
