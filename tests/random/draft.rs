@@ -84,6 +84,9 @@ pub(crate) struct Draft {
     pub(crate) opset: i64,
     /// Whether the first extent of every input is a symbol.
     pub(crate) is_symbolic: bool,
+    /// Whether there may be quantization, and no If: ONNX Runtime 1.32 aborts where a branch reads what a
+    /// DequantizeLinear yields.
+    pub(crate) is_quantized: bool,
     pub(crate) inputs: Vec<Value>,
     pub(crate) constants: Vec<Constant>,
     pub(crate) lines: Vec<Line>,
@@ -103,6 +106,7 @@ impl Draft {
         Self {
             opset,
             is_symbolic: false,
+            is_quantized: false,
             inputs: Vec::new(),
             constants: Vec::new(),
             lines: Vec::new(),
@@ -167,7 +171,7 @@ impl Draft {
         let (low, high) = bounds(elements);
         let value =
             Value { name: self.fresh("k"), dtype, shape: shape.to_vec(), low, high, is_exact: true };
-        if self.chance(25) {
+        if value.len() > 0 && self.chance(25) {
             let line = format!("{} = Constant<value = {} {{{text}}}>()", value.name, type_text(&value));
             self.lines.push(Line { text: line, reads: BTreeSet::new(), writes: vec![value.name.clone()] });
             // Read again by later operators, as initializers are.

@@ -21,6 +21,7 @@ pub(crate) fn draw(seed: u64) -> Draft {
     let opset = if rand::Rng::random_range(&mut rng, 0..5) == 0 { 21 } else { OPSETS[(seed % 10) as usize] };
     let mut draft = Draft::new(opset, rng);
     draft.is_symbolic = draft.chance(20);
+    draft.is_quantized = draft.chance(40);
     add_inputs(&mut draft);
     let entries = operators::all();
     let target = OPERATORS.start() + draft.below(OPERATORS.end() - OPERATORS.start() - 8);

@@ -11,7 +11,7 @@ pub(super) const ENTRIES: &[(&str, i64, Draw)] = &[("If", 11, choose_graph), ("I
 const MAX_DEPTH: usize = 2;
 
 fn choose_graph(draft: &mut Draft, op: &str) -> Option<()> {
-    if draft.depth() >= MAX_DEPTH {
+    if draft.is_quantized || draft.depth() >= MAX_DEPTH {
         return None;
     }
     let condition = condition(draft)?;

@@ -9,6 +9,9 @@ pub(super) const ENTRIES: &[(&str, i64, Draw)] =
     &[("QuantizeLinear", 10, pair), ("DequantizeLinear", 10, weights), ("DynamicQuantizeLinear", 11, dynamic)];
 
 fn pair(draft: &mut Draft, op: &str) -> Option<()> {
+    if !draft.is_quantized {
+        return None;
+    }
     let x = draft.pick(|value| value.is_float() && value.is_exact)?;
     let scale = draft.constant(DType::F32, &[], &[0.0625]);
     let zero_point = draft.constant(DType::U8, &[], &[128.0]);
@@ -22,6 +25,9 @@ fn pair(draft: &mut Draft, op: &str) -> Option<()> {
 
 /// `MatMul(x, DequantizeLinear(constant))`.
 fn weights(draft: &mut Draft, op: &str) -> Option<()> {
+    if !draft.is_quantized {
+        return None;
+    }
     let x = draft.pick(|value| value.is_float() && value.rank() >= 2 && value.peak() < 100.0)?;
     let inner = x.shape[x.rank() - 1];
     if inner > 32 {
@@ -43,6 +49,9 @@ fn weights(draft: &mut Draft, op: &str) -> Option<()> {
 }
 
 fn dynamic(draft: &mut Draft, op: &str) -> Option<()> {
+    if !draft.is_quantized {
+        return None;
+    }
     let x = draft.pick(|value| value.is_float() && value.is_exact && value.len() > 0)?;
     let quantized = Value { dtype: DType::U8, low: 0.0, high: 255.0, ..x.clone() };
     let scale = Value { shape: Vec::new(), low: 0.0, high: x.peak(), is_exact: false, ..x.clone() };
