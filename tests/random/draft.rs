@@ -151,7 +151,7 @@ impl Draft {
         if count == 0 {
             return None;
         }
-        let place = self.below(count).max(self.below(count));
+        let place = if self.chance(40) { count - 1 } else { self.below(count).max(self.below(count)) };
         Some(self.values[fitting[place]].clone())
     }
 
@@ -178,6 +178,10 @@ impl Draft {
             self.values.push(value.clone());
         } else {
             self.constants.push(Constant { value: value.clone(), elements: text, is_input: false });
+            // Arithmetic on constants alone is there to be folded.
+            if value.is_float() && value.len() > 0 && self.chance(15) {
+                self.values.push(value.clone());
+            }
         }
         value
     }
@@ -276,7 +280,12 @@ impl Draft {
 
     /// The model in the textual syntax.
     pub(crate) fn text(&self) -> String {
-        let ir_version = if self.opset >= 21 { 10 } else { 8 };
+        let ir_version = match self.opset {
+            // Then every initializer is listed among the inputs.
+            _ if !self.constants.is_empty() && self.constants.iter().all(|constant| constant.is_input) => 3,
+            ..21 => 8,
+            _ => 10,
+        };
         let mut text = format!("<ir_version: {ir_version}, opset_import: [\"\" : {}]>\ng (", self.opset);
         let mut inputs: Vec<String> = self.inputs.iter().map(|value| self.declaration(value, true)).collect();
         let defaults = self.constants.iter().filter(|constant| constant.is_input);

@@ -100,13 +100,11 @@ fn declare(draft: &mut Draft) {
     draft.declared.retain(|name| written.contains(name));
 }
 
-/// Makes defaults of inputs of a few constants.
+/// Lists constants among the inputs: a few, whose defaults a caller may replace, or all of them, as old files do.
 fn hand_over_constants(draft: &mut Draft) {
-    if draft.chance(85) {
-        return;
-    }
+    let percent = draft.one_of(&[0, 0, 0, 0, 0, 0, 0, 30, 100]);
     for index in 0..draft.constants.len() {
-        let is_handed = draft.constants[index].value.is_float() && draft.chance(30);
+        let is_handed = percent == 100 || draft.constants[index].value.is_float() && draft.chance(percent);
         draft.constants[index].is_input = is_handed;
     }
 }

@@ -111,7 +111,7 @@ fn top_k(draft: &mut Draft, op: &str) -> Option<()> {
 }
 
 fn one_hot(draft: &mut Draft, op: &str) -> Option<()> {
-    let x = draft.pick(|value| value.dtype == DType::I64 && value.peak() <= 8.0 && value.len() <= 64)?;
+    let x = draft.pick(|value| value.dtype == DType::I64 && value.rank() > 0 && value.peak() <= 8.0 && value.len() <= 64)?;
     let depth = draft.int64s(&[4]);
     let values = draft.constant(DType::F32, &[2], &[0.0, 1.0]);
     let mut shape = x.shape.clone();
