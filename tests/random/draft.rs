@@ -49,12 +49,8 @@ impl Value {
                 let values: Vec<f32> = (0..count).map(|_| rng.random_range(self.low..=self.high) as f32).collect();
                 Tensor::from_f32(shape, &values).unwrap()
             }
-            DType::I64 => {
-                Tensor::from_i64(shape, &(0..count).map(|_| whole(rng)).collect::<Vec<_>>()).unwrap()
-            }
-            DType::I32 => {
-                Tensor::from_i32(shape, &(0..count).map(|_| whole(rng) as i32).collect::<Vec<_>>()).unwrap()
-            }
+            DType::I64 => Tensor::from_i64(shape, &(0..count).map(|_| whole(rng)).collect::<Vec<_>>()).unwrap(),
+            DType::I32 => Tensor::from_i32(shape, &(0..count).map(|_| whole(rng) as i32).collect::<Vec<_>>()).unwrap(),
             other => Tensor::new(other, shape, (0..count).map(|_| whole(rng) as u8).collect::<Vec<_>>()).unwrap(),
         }
     }
@@ -169,8 +165,7 @@ impl Draft {
             return same.value;
         }
         let (low, high) = bounds(elements);
-        let value =
-            Value { name: self.fresh("k"), dtype, shape: shape.to_vec(), low, high, is_exact: true };
+        let value = Value { name: self.fresh("k"), dtype, shape: shape.to_vec(), low, high, is_exact: true };
         if value.len() > 0 && self.chance(25) {
             let line = format!("{} = Constant<value = {} {{{text}}}>()", value.name, type_text(&value));
             self.lines.push(Line { text: line, reads: BTreeSet::new(), writes: vec![value.name.clone()] });
@@ -293,9 +288,11 @@ impl Draft {
         let outputs: Vec<String> = self.outputs.iter().map(|value| self.declaration(value, false)).collect();
         let _ = writeln!(text, "{}) => ({}) <", inputs.join(", "), outputs.join(", "));
         let constants = self.constants.iter().map(|c| format!("  {} = {{{}}}", typed_name(&c.value), c.elements));
-        let declared = self.values.iter().filter(|value| self.declared.contains(&value.name)).map(|value| {
-            format!("  {}", typed_name(value))
-        });
+        let declared = self
+            .values
+            .iter()
+            .filter(|value| self.declared.contains(&value.name))
+            .map(|value| format!("  {}", typed_name(value)));
         text.push_str(&constants.chain(declared).collect::<Vec<_>>().join(",\n"));
         text.push_str("\n> {\n");
         for line in &self.lines {

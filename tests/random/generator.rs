@@ -36,16 +36,8 @@ pub(crate) fn draw(seed: u64) -> Draft {
 }
 
 fn add_inputs(draft: &mut Draft) {
-    let shapes: [&[i64]; 8] = [
-        &[1, 3, 6, 6],
-        &[2, 4, 5, 5],
-        &[1, 4, 8],
-        &[2, 3, 4],
-        &[3, 4],
-        &[2, 8],
-        &[6],
-        &[1, 1, 4, 4],
-    ];
+    let shapes: [&[i64]; 8] =
+        [&[1, 3, 6, 6], &[2, 4, 5, 5], &[1, 4, 8], &[2, 3, 4], &[3, 4], &[2, 8], &[6], &[1, 1, 4, 4]];
     for _ in 0..1 + draft.below(3) {
         let shape = draft.one_of(&shapes).to_vec();
         let (low, high) = draft.one_of(&[(-1.0, 1.0), (-2.0, 3.0), (0.5, 2.0)]);

@@ -46,7 +46,9 @@ pub(crate) struct Subject<'a> {
 /// What came of a graph that is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {
-    Same { changed: bool },
+    Same {
+        changed: bool,
+    },
     /// ONNX Runtime does not run the original.
     NotRun,
 }

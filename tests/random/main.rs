@@ -67,10 +67,12 @@ fn random_pipelines_keep_the_results_of_random_graphs() {
     let nodes: usize = outcomes.iter().map(|outcome| outcome.1).sum();
     println!("{graphs} graphs, {nodes} nodes, {} operators: {operators:?}", operators.len());
     println!("{changed} changed and compared, {not_run} that ONNX Runtime does not run");
-    let failed: Vec<_> = outcomes.iter().filter_map(|(seed, .., steps, o)| Some((seed, steps, o.as_ref().err()?))).collect();
+    let failed: Vec<_> =
+        outcomes.iter().filter_map(|(seed, .., steps, o)| Some((seed, steps, o.as_ref().err()?))).collect();
     for (seed, steps, failure) in failed.iter().take(MAX_REPORTED) {
         let judge: &shrink::Judge<'_> = &|draft, steps| harness::judge_pipeline(draft, steps);
-        let (draft, fewer, smaller) = shrink::shrink(generator::draw(**seed), steps.to_vec(), (*failure).clone(), judge);
+        let (draft, fewer, smaller) =
+            shrink::shrink(generator::draw(**seed), steps.to_vec(), (*failure).clone(), judge);
         println!("\nseed {seed}, pipeline {} of {}\n{smaller}\n{}", fewer.join(","), steps.join(","), draft.text());
     }
     let seeds: Vec<_> = failed.iter().map(|(seed, _, failure)| (seed, failure.sort)).collect();

@@ -2,9 +2,9 @@
 
 use onnx_shrink::ir::{Model, NodeId};
 
+use super::corpus;
 use super::generator;
 use super::harness::{self, Rewritten, Subject};
-use super::corpus;
 
 /// Graphs to catch a wrong rewrite with.
 const GRAPHS: u64 = 60;

@@ -7,7 +7,12 @@ use super::harness::{Failure, Judged};
 pub(crate) type Judge<'a> = dyn Fn(&Draft, &[String]) -> Result<Judged, Failure> + 'a;
 
 /// Tries a smaller case; a case has to fail in the same way to be taken.
-pub(crate) fn shrink(draft: Draft, steps: Vec<String>, found: Failure, judge: &Judge<'_>) -> (Draft, Vec<String>, Failure) {
+pub(crate) fn shrink(
+    draft: Draft,
+    steps: Vec<String>,
+    found: Failure,
+    judge: &Judge<'_>,
+) -> (Draft, Vec<String>, Failure) {
     let mut best = (draft, steps, found);
     while let Some(smaller) = candidates(&best.0, &best.1).into_iter().find_map(|(draft, steps)| {
         let failure = judge(&draft, &steps).err()?;

@@ -32,14 +32,8 @@ fn choose_graph(draft: &mut Draft, op: &str) -> Option<()> {
 }
 
 fn condition(draft: &mut Draft) -> Option<Value> {
-    let yes_or_no = Value {
-        name: String::new(),
-        dtype: DType::Bool,
-        shape: Vec::new(),
-        low: 0.0,
-        high: 1.0,
-        is_exact: true,
-    };
+    let yes_or_no =
+        Value { name: String::new(), dtype: DType::Bool, shape: Vec::new(), low: 0.0, high: 1.0, is_exact: true };
     match draft.below(3) {
         0 => {
             let element = draft.one_of(&[0.0, 1.0]);

@@ -27,7 +27,6 @@ pub(super) const ENTRIES: &[(&str, i64, Draw)] = &[
     ("Trilu", 14, trilu),
 ];
 
-
 fn with_axes(value: &Value) -> bool {
     value.rank() > 0 && value.len() > 0
 }
@@ -249,9 +248,8 @@ fn gather(draft: &mut Draft, op: &str) -> Option<()> {
     let x = draft.pick(with_axes)?;
     let axis = draft.below(x.rank());
     let extent = x.shape[axis];
-    let fits = |value: &Value| {
-        value.dtype == DType::I64 && value.low >= 0.0 && value.high < extent as f64 && value.len() <= 8
-    };
+    let fits =
+        |value: &Value| value.dtype == DType::I64 && value.low >= 0.0 && value.high < extent as f64 && value.len() <= 8;
     let indices = match draft.chance(40).then(|| draft.pick(fits)).flatten() {
         Some(indices) => indices,
         None => {

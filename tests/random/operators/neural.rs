@@ -99,8 +99,7 @@ fn pool(draft: &mut Draft, op: &str) -> Option<()> {
     for axis in 0..axes {
         shape.push((x.shape[2 + axis] + 2 * pads[axis] - kernel[axis]) / stride + 1);
     }
-    let mut attributes =
-        format!("kernel_shape = {}, strides = {}", list(&kernel), list(&vec![stride; axes]));
+    let mut attributes = format!("kernel_shape = {}, strides = {}", list(&kernel), list(&vec![stride; axes]));
     if pads.iter().any(|&pad| pad > 0) {
         attributes += &format!(", pads = {}", list(&[pads.as_slice(), pads.as_slice()].concat()));
     }

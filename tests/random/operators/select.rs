@@ -30,9 +30,8 @@ fn is_bool(value: &Value) -> bool {
 fn compare(draft: &mut Draft, op: &str) -> Option<()> {
     let x = draft.pick(|value| value.is_exact && matches!(value.dtype, DType::F32 | DType::I64))?;
     let y = match draft.chance(50) {
-        true => draft.pick(|value| {
-            value.is_exact && value.dtype == x.dtype && broadcast(&x.shape, &value.shape).is_some()
-        })?,
+        true => draft
+            .pick(|value| value.is_exact && value.dtype == x.dtype && broadcast(&x.shape, &value.shape).is_some())?,
         false => draft.constant(x.dtype, &[], &[0.0]),
     };
     let shape = broadcast(&x.shape, &y.shape)?;
@@ -111,7 +110,8 @@ fn top_k(draft: &mut Draft, op: &str) -> Option<()> {
 }
 
 fn one_hot(draft: &mut Draft, op: &str) -> Option<()> {
-    let x = draft.pick(|value| value.dtype == DType::I64 && value.rank() > 0 && value.peak() <= 8.0 && value.len() <= 64)?;
+    let x = draft
+        .pick(|value| value.dtype == DType::I64 && value.rank() > 0 && value.peak() <= 8.0 && value.len() <= 64)?;
     let depth = draft.int64s(&[4]);
     let values = draft.constant(DType::F32, &[2], &[0.0, 1.0]);
     let mut shape = x.shape.clone();
