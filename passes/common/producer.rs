@@ -156,7 +156,17 @@ impl Producer {
                 Some(bias) => graph.value(bias).name().to_owned(),
                 None => format!("{name}_bias"),
             };
-            unread.push(put(graph, target, 2, bias, &bias_name)?);
+            // A constant that other operators go on reading need not be there twice.
+            let is_same = |&value: &ValueId| {
+                graph.use_count(value) > 0 && graph.constant(value).is_some_and(|tensor| tensor.same_as(&bias))
+            };
+            match unread.iter().copied().find(is_same) {
+                Some(same) => {
+                    unread.extend(graph.input(target, 2));
+                    graph.set_input(target, 2, Some(same))?;
+                }
+                None => unread.push(put(graph, target, 2, bias, &bias_name)?),
+            }
             if graph.node(target).is("MatMul") {
                 graph.set_op_type(target, "Gemm")?;
             }

@@ -8,7 +8,8 @@
 //!
 //! Constants are initializers, what `Constant` operators yield, constants of enclosing graphs, and the shape of a value
 //! whose dimensions are fixed. These are declared, or follow from what is: shape inference also tells small integers that
-//! operators pick out of shapes which are not fixed as a whole. `Constant` operators become initializers where the graph can have some. Shape
+//! operators pick out of shapes which are not fixed as a whole. `Constant` operators become initializers where the graph
+//! can have some. Shape
 //! arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which may round floats in
 //! its own way.
 //!
@@ -61,6 +62,9 @@ pub(super) const INFO: PassInfo = PassInfo {
 const MAX_EVALUATIONS: u64 = 2000;
 const MAX_STEPS: u64 = 1 << 30;
 
+/// Times the model is swept at most; each time but the last, something was folded.
+const MAX_SWEEPS: usize = 8;
+
 /// The first version of the file format in which an initializer need not be an input.
 const FREE_INITIALIZERS_IR_VERSION: i64 = 4;
 
@@ -77,41 +81,82 @@ impl Pass for FoldConstants {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut budget = Budget { growth_bytes: self.max_growth_bytes, evaluations: MAX_EVALUATIONS, steps: MAX_STEPS };
         let mut changed = Changed::No;
-        let mut unread = BTreeSet::new();
-        let ir = model.ir_version();
-        let model_opset = model.opset();
-        let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
-        let mut inferred = inferred::main_graphs(model)?.into_iter();
-        let opsets = std::iter::once(model_opset).chain(function_opsets);
-        for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
-            let is_function = place > 0;
-            let mut enclosing: Vec<Scope> = Vec::new();
-            graph.edit_outer_first(&root, |graph, path| {
-                cx.enter(path);
-                let depth = path.len() - root.len();
-                enclosing.truncate(depth);
-                let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
-                let known = if is_function { None } else { inferred.next() }.unwrap_or_default();
-                let surroundings = Surroundings {
-                    versions: Versions { opset, ir },
-                    has_initializers: ir >= FREE_INITIALIZERS_IR_VERSION && !(is_function && depth == 0),
-                    is_trusted,
-                    known: &known,
-                    enclosing: &enclosing,
-                };
-                changed |= fold_graph(graph, &surroundings, &mut budget, &mut unread, cx)?;
-                enclosing.push(Scope::of(graph, is_trusted, &known));
-                Ok(())
-            })?;
+        let mut applied = Cx::new(cx.env, INFO.name);
+        for sweep in 1..=MAX_SWEEPS {
+            let mut skipped = Cx::new(cx.env, INFO.name);
+            let swept = fold_model(model, &mut budget, &mut applied, &mut skipped)?;
+            changed |= swept.changed;
+            if !swept.is_worth_another() || sweep == MAX_SWEEPS {
+                cx.append(skipped);
+                break;
+            }
         }
-        if !unread.is_empty() {
-            model.edit_graphs(|graph, _| {
-                let found: Vec<ValueId> = unread.iter().filter_map(|name| graph.find_value(name)).collect();
-                found.into_iter().try_for_each(|value| graph.remove_unread_constant(value).map(|_| ()))
-            })?;
-        }
+        cx.append(applied);
         Ok(changed)
     }
+}
+
+/// What one sweep over a model did.
+#[derive(Debug, Default)]
+struct Swept {
+    changed: Changed,
+    has_folded: bool,
+    has_refused: bool,
+}
+
+impl Swept {
+    /// What was too large may be small beside what it makes superfluous, now that other readers of that are gone.
+    fn is_worth_another(&self) -> bool {
+        self.has_folded && self.has_refused
+    }
+}
+
+/// Folds what there is in every graph of a model; says what in `applied`, and what not in `skipped`.
+fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skipped: &mut Cx<'_>) -> Result<Swept> {
+    let mut swept = Swept::default();
+    let mut unread = BTreeSet::new();
+    let ir = model.ir_version();
+    let model_opset = model.opset();
+    let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
+    let mut inferred = inferred::main_graphs(model)?.into_iter();
+    let opsets = std::iter::once(model_opset).chain(function_opsets);
+    for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
+        let is_function = place > 0;
+        let mut enclosing: Vec<Scope> = Vec::new();
+        graph.edit_outer_first(&root, |graph, path| {
+            applied.enter(path);
+            skipped.enter(path);
+            let depth = path.len() - root.len();
+            enclosing.truncate(depth);
+            let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
+            let known = if is_function { None } else { inferred.next() }.unwrap_or_default();
+            let surroundings = Surroundings {
+                versions: Versions { opset, ir },
+                has_initializers: ir >= FREE_INITIALIZERS_IR_VERSION && !(is_function && depth == 0),
+                is_trusted,
+                known: &known,
+                enclosing: &enclosing,
+            };
+            let has_initializers = surroundings.has_initializers;
+            let lifted = if has_initializers { lift_constants(graph)? } else { 0 };
+            let mut plan = plan_graph(graph, &surroundings, budget, skipped)?;
+            unread.append(&mut plan.unread_outside);
+            swept.has_folded |= !plan.folded.is_empty();
+            swept.has_refused |= plan.has_refused;
+            let computed = plan.folded.len() + plan.superfluous.len();
+            apply(graph, plan, has_initializers)?;
+            swept.changed |= report(computed, lifted, applied);
+            enclosing.push(Scope::of(graph, is_trusted, &known));
+            Ok(())
+        })?;
+    }
+    if !unread.is_empty() {
+        model.edit_graphs(|graph, _| {
+            let found: Vec<ValueId> = unread.iter().filter_map(|name| graph.find_value(name)).collect();
+            found.into_iter().try_for_each(|value| graph.remove_unread_constant(value).map(|_| ()))
+        })?;
+    }
+    Ok(swept)
 }
 
 /// What surrounds a graph.
@@ -124,26 +169,23 @@ struct Surroundings<'a> {
     enclosing: &'a [Scope],
 }
 
-fn fold_graph(
-    graph: &mut Graph,
+fn plan_graph(
+    graph: &Graph,
     surroundings: &Surroundings<'_>,
     budget: &mut Budget,
-    unread_outside: &mut BTreeSet<String>,
-    cx: &mut Cx<'_>,
-) -> Result<Changed> {
+    skipped: &mut Cx<'_>,
+) -> Result<Plan> {
     let &Surroundings { versions, has_initializers, is_trusted, known, enclosing } = surroundings;
-    let lifted = if has_initializers { lift_constants(graph)? } else { 0 };
     let facts = Understood { enclosing, is_trusted, known };
-    let place = Place { graph, versions, enclosing, facts: &facts, has_initializers };
-    let mut plan = plan::plan(&place, budget, cx)?;
-    unread_outside.extend(std::mem::take(&mut plan.unread_outside));
-    let (folded, superfluous) = (plan.folded.len(), plan.superfluous.len());
-    apply(graph, plan, has_initializers)?;
-    let parts = [(folded + superfluous, "computed operator"), (lifted, "Constant operator")];
-    let Some(words) = enumerate(&parts) else { return Ok(Changed::No) };
-    let figures = [("computed", (folded + superfluous) as f64), ("constants", lifted as f64)];
-    cx.measured(Site::default(), format!("put initializers in the place of {words}"), &figures);
-    Ok(Changed::Yes)
+    plan::plan(&Place { graph, versions, enclosing, facts: &facts, has_initializers }, budget, skipped)
+}
+
+fn report(computed: usize, lifted: usize, applied: &mut Cx<'_>) -> Changed {
+    let parts = [(computed, "computed operator"), (lifted, "Constant operator")];
+    let Some(words) = enumerate(&parts) else { return Changed::No };
+    let figures = [("computed", computed as f64), ("constants", lifted as f64)];
+    applied.measured(Site::default(), format!("put initializers in the place of {words}"), &figures);
+    Changed::Yes
 }
 
 /// Turns `Constant` operators into initializers. Outputs of the graph need an operator that writes them.

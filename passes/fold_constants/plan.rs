@@ -62,7 +62,9 @@ pub(super) struct Plan {
     /// Constants that nothing needs then.
     pub(super) unread: Vec<ValueId>,
     /// Names of constants of the enclosing graph that nothing needs then.
-    pub(super) unread_outside: Vec<String>,
+    pub(super) unread_outside: BTreeSet<String>,
+    /// Whether the results of some operator were too large.
+    pub(super) has_refused: bool,
 }
 
 /// An operator whose results are known.
@@ -305,6 +307,7 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
             cone.dropped.iter().for_each(|&value| readers.add_one(value));
             let reason = format!("its result would make the file {growth} bytes larger");
             cx.skipped(graph.site(node), reason);
+            plan.has_refused = true;
             continue;
         }
         budget.growth_bytes -= growth;

@@ -1,0 +1,213 @@
+//! Runs a rewrite of a graph and compares original and result.
+
+use std::fmt;
+
+use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors, Session};
+use onnx_shrink::ir::{Model, Tensor, check, text};
+use onnx_shrink::onnx::{self, EncodeOptions};
+use onnx_shrink::pass::manager::{self, RunOptions};
+use onnx_shrink::pass::pipeline::Pipeline;
+use onnx_shrink::pass::{Env, NoProgress, Scratch};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::draft::{Draft, Value};
+use super::pipeline::settles;
+
+/// How far floats may be apart, of the largest magnitude of the output ...
+const RELATIVE: f64 = 1e-4;
+
+/// ... and where that is next to nothing.
+const ABSOLUTE: f64 = 1e-5;
+
+/// What an error in the last bit of every input changes, times this, is no difference.
+const NOISE_FACTOR: f64 = 20.0;
+
+/// What ONNX Runtime says where its optimizer damaged a graph.
+const LOST_VALUE: &str = "is not a graph input, initializer, or output of a previous node";
+
+/// Inputs each graph is run on.
+const SAMPLES: u64 = 2;
+
+/// What a rewrite says about its result.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) model: Model,
+    pub(crate) may_grow: bool,
+    pub(crate) says_changed: bool,
+}
+
+/// Something that rewrites models.
+pub(crate) type Rewrite<'a> = dyn Fn(&Model) -> onnx_shrink::Result<Rewritten> + Sync + 'a;
+
+/// A rewrite, and whether a second run of it has to leave the model alone.
+pub(crate) struct Subject<'a> {
+    pub(crate) rewrite: &'a Rewrite<'a>,
+    pub(crate) settles: bool,
+}
+
+/// What came of a graph that is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    Same {
+        changed: bool,
+    },
+    /// ONNX Runtime does not run the original.
+    NotRun,
+    /// ONNX Runtime's optimizer takes a value away that a branch of an If reads, in one graph of some thousand.
+    LostByOptimizer,
+}
+
+/// A difference: which sort, and the words for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) sort: &'static str,
+    pub(crate) details: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.sort, self.details)
+    }
+}
+
+fn failure(sort: &'static str, details: impl fmt::Display) -> Failure {
+    Failure { sort, details: details.to_string() }
+}
+
+/// Runs a pipeline as the command line does.
+pub(crate) fn run_pipeline(steps: &[String], model: &Model) -> onnx_shrink::Result<Rewritten> {
+    let env = Env {
+        seed: 0,
+        calibration: None,
+        backend: BackendChoice::Auto,
+        scratch: &Scratch::in_memory(),
+        progress: &NoProgress,
+    };
+    let mut model = model.clone();
+    let plan = steps.join(",").parse::<Pipeline>()?.plan()?;
+    let run = manager::run(plan, &mut model, &env, &RunOptions::default())?;
+    Ok(Rewritten { model, may_grow: run.may_grow, says_changed: run.changed().is_yes() })
+}
+
+/// Judges a pipeline on a graph.
+pub(crate) fn judge_pipeline(draft: &Draft, steps: &[String]) -> Result<Judged, Failure> {
+    judge(draft, &Subject { rewrite: &|model| run_pipeline(steps, model), settles: settles(steps) })
+}
+
+/// Judges a rewrite on a graph.
+pub(crate) fn judge(draft: &Draft, subject: &Subject<'_>) -> Result<Judged, Failure> {
+    let written = text::parse(&draft.text()).map_err(|e| failure("no graph", e))?;
+    // What users have comes from a file.
+    let model = onnx::decode(encode(&written), None).map_err(|e| failure("no graph", e))?;
+    let before = encode(&model);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (subject.rewrite)(&model)));
+    let result = result.map_err(|_| failure("panic", "the rewrite panicked"))?;
+    let rewritten = result.map_err(|e| failure("error", e))?;
+    let after = encode(&rewritten.model);
+    check::structure(&rewritten.model).map_err(|e| failure("structure", e))?;
+    if rewritten.model.signature() != model.signature() {
+        return Err(failure("signature", "inputs or outputs are others"));
+    }
+    if rewritten.says_changed != (before != after) {
+        return Err(failure("changed", format!("says {}, which is not so", rewritten.says_changed)));
+    }
+    if after.len() > before.len() && !rewritten.may_grow {
+        return Err(failure("size", format!("{} bytes became {}", before.len(), after.len())));
+    }
+    if subject.settles {
+        let again = (subject.rewrite)(&rewritten.model).map_err(|e| failure("second run", e))?;
+        if encode(&again.model) != after {
+            let texts = [&rewritten.model, &again.model].map(print);
+            return Err(failure("second run", format!("changes\n{}\nto\n{}", texts[0], texts[1])));
+        }
+    }
+    if before == after {
+        return Ok(Judged::Same { changed: false });
+    }
+    let Ok(original) = load(&before) else { return Ok(Judged::NotRun) };
+    let result = match load(&after) {
+        Ok(result) => result,
+        // Everything is there: the structure was checked above.
+        Err(error) if error.to_string().contains(LOST_VALUE) => return Ok(Judged::LostByOptimizer),
+        Err(error) => return Err(failure("load", format!("{error}\nresult:\n{}", print(&rewritten.model)))),
+    };
+    for sample in 0..SAMPLES {
+        let inputs = inputs(&draft.inputs, sample);
+        let Ok(expected) = original.run(&inputs) else { return Ok(Judged::NotRun) };
+        let found = result.run(&inputs).map_err(|e| failure("run", format!("{e}\n{}", print(&rewritten.model))))?;
+        let noise = original.run(&nudged(&inputs)).map_err(|e| failure("run", e))?;
+        compare(&expected, &found, &noise)
+            .map_err(|what| failure("difference", format!("{what}\nresult:\n{}", print(&rewritten.model))))?;
+    }
+    Ok(Judged::Same { changed: true })
+}
+
+fn print(model: &Model) -> String {
+    text::print(model, &text::PrintOptions { full_data_up_to_elements: 64, ..text::PrintOptions::default() })
+}
+
+fn encode(model: &Model) -> bytes::Bytes {
+    onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes()
+}
+
+fn load(bytes: &bytes::Bytes) -> onnx_shrink::Result<Box<dyn Session>> {
+    let options = LoadOptions { threads: 1, ..LoadOptions::default() };
+    backend::load(BackendChoice::OnnxRuntime, &ModelBytes::new(bytes.clone(), None), &options)
+}
+
+/// Whether ONNX Runtime is installed: any model tells.
+pub(crate) fn has_onnxruntime() -> bool {
+    load(&encode(&text::parse("g (float[1] x) => (float[1] y) { y = Relu(x) }").unwrap())).is_ok()
+}
+
+fn inputs(values: &[Value], sample: u64) -> NamedTensors {
+    let mut rng = ChaCha8Rng::seed_from_u64(sample);
+    values.iter().map(|value| (value.name.clone(), value.sample(&mut rng))).collect()
+}
+
+/// The inputs with errors in the last bits of floats.
+fn nudged(inputs: &NamedTensors) -> NamedTensors {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut nudge = |tensor: &Tensor| match tensor.dtype().is_float() {
+        true => {
+            let values = tensor.to_f32().unwrap();
+            let values: Vec<f32> = values.iter().map(|v| v * (1.0 + rng.random_range(-1e-6..1e-6f32))).collect();
+            Tensor::from_f32(tensor.shape(), &values).unwrap()
+        }
+        false => tensor.clone(),
+    };
+    inputs.iter().map(|(name, tensor)| (name.clone(), nudge(tensor))).collect()
+}
+
+fn compare(expected: &NamedTensors, found: &NamedTensors, noise: &NamedTensors) -> Result<(), String> {
+    for (((name, old), (new_name, new)), (_, nudged)) in expected.iter().zip(found).zip(noise) {
+        if name != new_name || old.type_text() != new.type_text() {
+            return Err(format!("{} `{name}` became {} `{new_name}`", old.type_text(), new.type_text()));
+        }
+        if old.same_as(new) {
+            continue;
+        }
+        if !old.dtype().is_float() {
+            return Err(format!("`{name}` differs: {:?} became {:?}", old.to_i64(), new.to_i64()));
+        }
+        let [old, new, nudged] = [old, new, nudged].map(|tensor| tensor.to_f32().unwrap());
+        let scale = old.iter().fold(0f64, |largest, v| largest.max(f64::from(v.abs())));
+        let limit = (RELATIVE * scale).max(ABSOLUTE).max(NOISE_FACTOR * distance(&old, &nudged));
+        let worst = distance(&old, &new);
+        if worst > limit {
+            return Err(format!("`{name}` differs by {worst:e}, its largest element is {scale:e}"));
+        }
+    }
+    Ok(())
+}
+
+/// The largest distance of two elements; a NaN on one side is as far as can be.
+fn distance(old: &[f32], new: &[f32]) -> f64 {
+    let apart = |(a, b): (&f32, &f32)| match a.is_nan() || b.is_nan() {
+        true if a.is_nan() && b.is_nan() => 0.0,
+        true => f64::INFINITY,
+        false => (f64::from(*a) - f64::from(*b)).abs(),
+    };
+    old.iter().zip(new).map(apart).fold(0.0, f64::max)
+}
