@@ -9,9 +9,8 @@
 //! Constants are initializers, what `Constant` operators yield, constants of enclosing graphs, and the shape of a value
 //! whose dimensions are fixed. These are declared, or follow from what is: shape inference also tells small integers that
 //! operators pick out of shapes which are not fixed as a whole. `Constant` operators become initializers where the graph
-//! can have some. Shape
-//! arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which may round floats in
-//! its own way.
+//! can have some. Shape arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which
+//! may round floats in its own way.
 //!
 //! Left alone are
 //! 1. operators whose results would make the file larger than all that they make superfluous saves, beyond `max-growth`
