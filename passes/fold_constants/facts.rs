@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use super::inferred::Known;
 use super::size::constant_bytes;
 use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
 
-/// Knows shapes. Declarations in the file are one source; shape inference can be another.
+/// Knows shapes, and what follows from them.
 pub(super) trait Facts: Debug {
     /// The shape of a value of `graph`, where its rank is known.
     fn shape(&self, graph: &Graph, value: ValueId) -> Option<Shape>;
 
     /// The contents of a value that an operator writes, where they follow from shapes although not all that the operator
     /// reads is constant.
-    fn contents(&self, _graph: &Graph, _value: ValueId) -> Option<Tensor> {
-        None
-    }
+    fn contents(&self, graph: &Graph, value: ValueId) -> Option<Tensor>;
 }
 
 /// A constant of an enclosing graph.
@@ -37,7 +36,7 @@ pub(super) struct Scope {
 
 impl Scope {
     /// What inner graphs can see of `graph`.
-    pub(super) fn of(graph: &Graph, is_trusted: bool) -> Self {
+    pub(super) fn of(graph: &Graph, is_trusted: bool, known: &Known) -> Self {
         let mut scope = Self { is_trusted, ..Self::default() };
         for node in graph.nodes() {
             for value in graph.captures(node) {
@@ -45,7 +44,7 @@ impl Scope {
                 if let Some(tensor) = graph.constant(value) {
                     let own_bytes = if has_one_reader(graph, node, value) { constant_bytes(graph, value) } else { 0 };
                     scope.constants.insert(name(), OuterConstant { tensor, own_bytes });
-                } else if let Some(shape) = declared(graph, value).filter(|_| is_trusted) {
+                } else if let Some(shape) = shape_of(graph, value, is_trusted, known) {
                     scope.shapes.insert(name(), shape);
                 }
             }
@@ -53,11 +52,16 @@ impl Scope {
         scope
     }
 
-    /// Whether the types in a graph inside of this one can be relied on. The inputs of a loop body change their shapes in
-    /// some models, whatever is declared.
+    /// Whether the types declared in a graph inside of this one can be relied on.
     pub(super) fn trusts(&self, inner: &Graph) -> bool {
-        self.is_trusted && inner.inputs().is_empty()
+        trusts_inside(self.is_trusted, inner)
     }
+}
+
+/// Whether the types declared in an inner graph can be relied on. The inputs of a loop body change their shapes in some
+/// models, whatever is declared.
+pub(super) fn trusts_inside(is_outer_trusted: bool, inner: &Graph) -> bool {
+    is_outer_trusted && inner.inputs().is_empty()
 }
 
 /// Whether a value that the graphs inside of an operator read is read by one of them only, and by nothing else.
@@ -76,21 +80,35 @@ pub(super) fn outer_constant(enclosing: &[Scope], name: &str) -> Option<(Tensor,
     enclosing.iter().rev().enumerate().find_map(find)
 }
 
-/// What the file declares, in a graph and in those around it.
+/// What the file declares and what inference adds to it, in a graph and in those around it.
 #[derive(Debug)]
-pub(super) struct Declared<'a> {
+pub(super) struct Understood<'a> {
     pub(super) enclosing: &'a [Scope],
     pub(super) is_trusted: bool,
+    pub(super) known: &'a Known,
 }
 
-impl Facts for Declared<'_> {
+impl Facts for Understood<'_> {
     fn shape(&self, graph: &Graph, value: ValueId) -> Option<Shape> {
         let held = graph.value(value);
         if held.is_outer() {
             return self.enclosing.iter().rev().find_map(|scope| scope.shapes.get(held.name()).cloned());
         }
-        declared(graph, value).filter(|_| self.is_trusted)
+        shape_of(graph, value, self.is_trusted, self.known)
     }
+
+    fn contents(&self, graph: &Graph, value: ValueId) -> Option<Tensor> {
+        self.known.contents(graph.value(value).name()).cloned()
+    }
+}
+
+/// The declared shape, with the numbers that inference has for dimensions that it leaves open.
+fn shape_of(graph: &Graph, value: ValueId, is_trusted: bool, known: &Known) -> Option<Shape> {
+    let inferred = known.shape(graph.value(value).name());
+    let Some(declared) = declared(graph, value).filter(|_| is_trusted) else { return inferred.cloned() };
+    let Some(inferred) = inferred.filter(|inferred| inferred.rank() == declared.rank()) else { return Some(declared) };
+    let dims = declared.0.into_iter().zip(&inferred.0);
+    Some(Shape(dims.map(|(said, found)| if said.fixed().is_some() { said } else { found.clone() }).collect()))
 }
 
 fn declared(graph: &Graph, value: ValueId) -> Option<Shape> {

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Constants are initializers, what `Constant` operators yield, constants of enclosing graphs, and the shape of a value
-//! whose declared dimensions are fixed. `Constant` operators become initializers where the graph can have some. Shape
+//! whose dimensions are fixed. These are declared, or follow from what is: shape inference also tells small integers that
+//! operators pick out of shapes which are not fixed as a whole. `Constant` operators become initializers where the graph
+//! can have some. Shape
 //! arithmetic and the movement of elements are computed here, exactly; the rest by a backend, which may round floats in
 //! its own way.
 //!
@@ -24,6 +26,7 @@ mod bound;
 mod eligible;
 mod eval;
 mod facts;
+mod inferred;
 mod plan;
 mod single;
 mod size;
@@ -33,7 +36,8 @@ use std::collections::BTreeSet;
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope as PassScope, enumerate};
-use facts::{Declared, Scope};
+use facts::{Scope, Understood};
+use inferred::Known;
 use plan::{Budget, Place, Plan};
 use single::Versions;
 
@@ -114,6 +118,7 @@ fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skip
     let ir = model.ir_version();
     let model_opset = model.opset();
     let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
+    let mut inferred = inferred::main_graphs(model)?.into_iter();
     let opsets = std::iter::once(model_opset).chain(function_opsets);
     for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
         let is_function = place > 0;
@@ -124,10 +129,12 @@ fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skip
             let depth = path.len() - root.len();
             enclosing.truncate(depth);
             let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
+            let known = if is_function { None } else { inferred.next() }.unwrap_or_default();
             let surroundings = Surroundings {
                 versions: Versions { opset, ir },
                 has_initializers: ir >= FREE_INITIALIZERS_IR_VERSION && !(is_function && depth == 0),
                 is_trusted,
+                known: &known,
                 enclosing: &enclosing,
             };
             let has_initializers = surroundings.has_initializers;
@@ -139,7 +146,7 @@ fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skip
             let computed = plan.folded.len() + plan.superfluous.len();
             apply(graph, plan, has_initializers)?;
             swept.changed |= report(computed, lifted, applied);
-            enclosing.push(Scope::of(graph, is_trusted));
+            enclosing.push(Scope::of(graph, is_trusted, &known));
             Ok(())
         })?;
     }
@@ -158,6 +165,7 @@ struct Surroundings<'a> {
     versions: Versions,
     has_initializers: bool,
     is_trusted: bool,
+    known: &'a Known,
     enclosing: &'a [Scope],
 }
 
@@ -167,8 +175,8 @@ fn plan_graph(
     budget: &mut Budget,
     skipped: &mut Cx<'_>,
 ) -> Result<Plan> {
-    let &Surroundings { versions, has_initializers, is_trusted, enclosing } = surroundings;
-    let facts = Declared { enclosing, is_trusted };
+    let &Surroundings { versions, has_initializers, is_trusted, known, enclosing } = surroundings;
+    let facts = Understood { enclosing, is_trusted, known };
     plan::plan(&Place { graph, versions, enclosing, facts: &facts, has_initializers }, budget, skipped)
 }
 

@@ -166,14 +166,17 @@ fn results_of(
     let outputs = graph.node_outputs(node);
     if stays.is_none()
         && let [Some(output)] = *outputs.as_slice()
-        && let Some(tensor) = from_shape(place, node).or_else(|| place.facts.contents(graph, output))
+        && let Some(tensor) = from_shape(place, node)
     {
         return Some((vec![(output, tensor)], own_bytes));
     }
     if stays == Some(Stays::AsStorage) {
         return None;
     }
-    let (inputs, input_bytes) = inputs_of(place, node, known)?;
+    let Some((inputs, input_bytes)) = inputs_of(place, node, known) else {
+        let results = stays.is_none().then(|| from_facts(place, &outputs)).flatten()?;
+        return Some((results, own_bytes));
+    };
     if let Some(Stays::Because(reason)) = stays {
         cx.skipped(graph.site(node), reason);
         return None;
@@ -209,6 +212,12 @@ fn from_shape(place: &Place<'_>, node: NodeId) -> Option<Tensor> {
         return eval::size_of(&shape()?.as_fixed()?);
     }
     None
+}
+
+/// The results that are known although not all that the operator reads is constant: all of them, or none.
+fn from_facts(place: &Place<'_>, outputs: &[Option<ValueId>]) -> Option<Vec<(ValueId, Tensor)>> {
+    let contents = |&output: &ValueId| Some((output, place.facts.contents(place.graph, output)?));
+    outputs.iter().flatten().map(contents).collect()
 }
 
 fn by_backend(

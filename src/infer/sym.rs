@@ -170,7 +170,11 @@ impl SymExpr {
 
     /// The quotient rounded towards positive infinity. A symbolic divisor is taken to be positive.
     pub fn ceil_div(&self, divisor: &Self) -> Option<Self> {
-        self.times(-1)?.floor_div(divisor)?.times(-1)
+        match self.exact_div(divisor) {
+            Some(quotient) => Some(quotient),
+            None if divisor.as_int().is_some_and(|number| number <= 0) => self.times(-1)?.floor_div(divisor)?.times(-1),
+            None => self.add(divisor)?.plus(-1)?.floor_div(divisor),
+        }
     }
 
     /// What remains of a division rounded towards negative infinity.

@@ -64,7 +64,8 @@ pub(super) fn rule(op_type: &str) -> Option<Rule> {
         | "LRN"
         | "LpNormalization" => unary,
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Equal" | "Less" | "Greater" | "LessOrEqual"
-        | "GreaterOrEqual" | "And" | "Or" | "Xor" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => binary,
+        | "GreaterOrEqual" | "And" | "Or" | "Xor" | "BitShift" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor"
+        | "SwiGLU" => binary,
         "Sum" | "Mean" | "Min" | "Max" => variadic,
         "Where" => choose,
         "Cast" => cast,
