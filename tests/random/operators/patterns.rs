@@ -27,7 +27,8 @@ fn around(x: &Value, peak: f64) -> Value {
 /// `x * 0.5 * (1 + erf(x / sqrt(2)))`.
 fn gelu(draft: &mut Draft, _: &str) -> Option<()> {
     let x = draft.pick(small)?;
-    let [root, one, half] = [1.4142135, 1.0, 0.5].map(|element| draft.constant(DType::F32, &[], &[element]));
+    let [root, one, half] =
+        [std::f64::consts::SQRT_2, 1.0, 0.5].map(|element| draft.constant(DType::F32, &[], &[element]));
     let scaled = draft.emit("Div", &[&x.name, &root.name], "", around(&x, x.peak()));
     let erf = draft.emit("Erf", &[&scaled.name], "", around(&x, 1.0));
     let shifted = draft.emit("Add", &[&erf.name, &one.name], "", around(&x, 2.0));
