@@ -189,7 +189,7 @@ impl Model {
     }
 }
 
-pub(super) fn step(graph: &Graph, node: super::NodeId, subgraph: &Subgraph) -> String {
+fn step(graph: &Graph, node: super::NodeId, subgraph: &Subgraph) -> String {
     format!("{} `{}`.{}", graph.node(node).op_type(), graph.node_label(node), subgraph.attribute)
 }
 
@@ -214,6 +214,16 @@ fn edit_graph(
     path: &mut Vec<String>,
     edit: &mut impl FnMut(&mut Graph, &[String]) -> Result<()>,
 ) -> Result<()> {
+    edit_inner(graph, path, &mut |inner, path| edit_graph(inner, path, edit))?;
+    edit(graph, path)
+}
+
+/// Lets `edit` change the graphs directly inside of this one, and brings captures up to date.
+pub(super) fn edit_inner(
+    graph: &mut Graph,
+    path: &mut Vec<String>,
+    edit: &mut dyn FnMut(&mut Graph, &mut Vec<String>) -> Result<()>,
+) -> Result<()> {
     for node in graph.nodes() {
         if graph.node(node).subgraphs().is_empty() {
             continue;
@@ -222,12 +232,12 @@ fn edit_graph(
         graph.edit_subgraphs(node, |subgraphs| {
             for (subgraph, step) in subgraphs.iter_mut().zip(steps) {
                 path.push(step);
-                let result = edit_graph(&mut subgraph.graph, path, edit);
+                let result = edit(&mut subgraph.graph, path);
                 path.pop();
                 result?;
             }
             Ok(())
         })?;
     }
-    edit(graph, path)
+    Ok(())
 }

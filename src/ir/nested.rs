@@ -1,7 +1,7 @@
 //! Walks from outer to inner graphs: for passes that need to know what an inner graph can see around it.
 
 use super::graph::Graph;
-use super::model::{Model, step, visit_graph};
+use super::model::{Model, edit_inner, visit_graph};
 use crate::error::Result;
 
 impl Model {
@@ -52,20 +52,5 @@ fn edit_below(
     edit: &mut impl FnMut(&mut Graph, &[String]) -> Result<()>,
 ) -> Result<()> {
     edit(graph, path)?;
-    for node in graph.nodes() {
-        if graph.node(node).subgraphs().is_empty() {
-            continue;
-        }
-        let steps: Vec<String> = graph.node(node).subgraphs().iter().map(|s| step(graph, node, s)).collect();
-        graph.edit_subgraphs(node, |subgraphs| {
-            for (subgraph, step) in subgraphs.iter_mut().zip(steps) {
-                path.push(step);
-                let result = edit_below(&mut subgraph.graph, path, edit);
-                path.pop();
-                result?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(())
+    edit_inner(graph, path, &mut |inner, path| edit_below(inner, path, edit))
 }
