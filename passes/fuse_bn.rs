@@ -48,10 +48,8 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 
 impl Pass for FuseBn {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        // The lowest version tells least about a normalization, so it is the safe one to assume for all graphs.
-        let opset = model.functions.iter().map(|f| f.opset()).fold(model.opset(), i64::min);
         let mut changed = Changed::No;
-        model.edit_graphs(|graph, path| {
+        model.edit_versioned_graphs(|graph, path, opset| {
             cx.enter(path);
             changed |= rewrite_graph(graph, |graph, node| {
                 if !graph.node(node).is("BatchNormalization") {
