@@ -35,7 +35,7 @@ impl Function {
 }
 
 /// An ONNX model.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Model {
     /// The main graph.
     pub graph: Graph,
@@ -45,6 +45,25 @@ pub struct Model {
     pub(crate) proto: ModelProto,
     /// What the reader noticed and a user should know: fields this version does not know and so would drop.
     pub warnings: Vec<String>,
+}
+
+impl Clone for Model {
+    /// A model that is edited on its own: tensors are shared, names are not, so that what a clone is made into does not
+    /// depend on what became of the others.
+    fn clone(&self) -> Self {
+        let mut copy = Self {
+            graph: self.graph.clone(),
+            functions: self.functions.clone(),
+            proto: self.proto.clone(),
+            warnings: self.warnings.clone(),
+        };
+        let bodies = copy.functions.iter_mut().map(|function| &mut function.body);
+        for graph in std::iter::once(&mut copy.graph).chain(bodies) {
+            let names = graph.pool.copy();
+            graph.draw_names_from(&names);
+        }
+        copy
+    }
 }
 
 impl Model {

@@ -8,6 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct NamePool(Arc<Mutex<HashSet<Arc<str>>>>);
 
 impl NamePool {
+    /// A pool of its own with the same names.
+    pub(in crate::ir) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())))
+    }
+
     pub(crate) fn insert(&self, name: Arc<str>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use petgraph::Direction;
 
-use super::broken;
+use super::{NamePool, broken};
 use crate::error::Result;
-use crate::ir::graph::{Graph, NodeId, Port, ValueId};
+use crate::ir::graph::{Graph, NodeId, Port, ValueId, Vertex};
 use crate::ir::node::Subgraph;
 
 impl Graph {
@@ -78,6 +78,16 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// Makes this graph and those inside it draw fresh names from `pool`.
+    pub(in crate::ir) fn draw_names_from(&mut self, pool: &NamePool) {
+        self.pool = pool.clone();
+        for id in self.nodes() {
+            if let Some(Vertex::Node(node)) = self.net.vertex_mut(id.0) {
+                node.subgraphs.iter_mut().for_each(|inner| inner.graph.draw_names_from(pool));
+            }
+        }
     }
 
     /// The names that this graph reads from enclosing ones; those whose last reader is gone are not among them.

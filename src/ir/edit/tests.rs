@@ -223,3 +223,29 @@ fn a_frozen_default_is_a_constant() {
     assert!(g.constant(w).is_some() && g.inputs() == [x]);
     assert!(g.freeze_default(x).is_err());
 }
+
+#[test]
+fn clones_draw_names_on_their_own() {
+    let inner = graph(&[], vec![op("Neg", &["x"], &["z"])], &["z"]);
+    let mut branch = op("If", &["c"], &["y"]);
+    branch.attribute.push(AttributeProto {
+        name: Some("then_branch".into()),
+        r#type: Some(AttributeType::Graph as i32),
+        g: Some(Box::new(inner)),
+        ..AttributeProto::default()
+    });
+    let original = model(graph(&["x", "c"], vec![branch], &["y"]));
+    let fresh_inside = |model: &mut Model| {
+        let node = model.graph.nodes()[0];
+        let add = |inner: &mut [crate::ir::Subgraph]| {
+            let value = inner[0].graph.add_value("new", ValueType::Unknown);
+            Ok(inner[0].graph.value(value).name().to_owned())
+        };
+        model.graph.edit_subgraphs(node, add).unwrap()
+    };
+    let (mut first, mut second) = (original.clone(), original.clone());
+    let outer = first.graph.add_value("new", ValueType::Unknown);
+    assert_eq!(first.graph.value(outer).name(), "new");
+    assert_eq!(fresh_inside(&mut first), "new_1");
+    assert_eq!(fresh_inside(&mut second), "new");
+}
