@@ -47,6 +47,25 @@ pub(super) fn ranges(
     Ok(values.iter().copied().zip(ranges).collect())
 }
 
+/// The shapes that values of the main graph have on the first sample.
+///
+/// # Errors
+/// Fails where no backend can run the model.
+pub(super) fn shapes(
+    model: &Model,
+    values: &[ValueId],
+    samples: &dyn Samples,
+    env: &Env<'_>,
+) -> Result<BTreeMap<ValueId, Vec<u64>>> {
+    let names: BTreeMap<&str, ValueId> = values.iter().map(|&value| (model.graph.value(value).name(), value)).collect();
+    let taps = names.keys().map(|&name| name.to_owned()).collect();
+    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
+    let outputs = backend::load(env.backend, &bytes, &LoadOptions { taps, threads: 1 })?.run(&samples.get(0)?)?;
+    let shapes =
+        outputs.iter().filter_map(|(name, tensor)| Some((*names.get(name.as_str())?, tensor.shape().to_vec())));
+    Ok(shapes.collect())
+}
+
 fn range_of(name: &str, inputs: &NamedTensors, outputs: &NamedTensors) -> Result<Range> {
     let found = inputs.iter().chain(outputs).find(|(given, _)| given == name).map(|(_, tensor)| tensor);
     let tensor = found.ok_or_else(|| Error::backend(format!("the backend did not return `{name}`")))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::affine::{Layout, weight_scales};
+use super::levels::Level;
 use super::options::Settings;
 use crate::ir::{DType, Graph, NodeId, Port, Tensor, ValueId};
 use crate::pass::Cx;
@@ -92,6 +93,10 @@ fn kernel(
     let Some(tensor) = graph.constant(weight).filter(|t| t.dtype() == DType::F32) else { return Ok(None) };
     if settings.excludes_node(graph, node) || settings.excludes_value(graph, weight) {
         return Err("excluded".to_owned());
+    }
+    if settings.levels.of(weight) > Level::Integers {
+        // Whoever chose the level says why.
+        return Ok(None);
     }
     if graph.value(weight).is_output() {
         return Err("its weights are an output of the graph".to_owned());

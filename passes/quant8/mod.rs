@@ -6,16 +6,21 @@
 //! instructions. What static leaves in float gets its weights quantized as `weights` does.
 
 mod affine;
+mod base;
 mod calibrate;
 mod kernel;
+mod levels;
 mod options;
 mod plan;
 mod qdq;
 mod range;
 mod role;
-mod static_;
+mod search;
 mod weights;
 
+use base::Base;
+
+use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
@@ -23,6 +28,9 @@ use options::{Mode, Settings};
 
 /// QuantizeLinear and DequantizeLinear with a scale a channel came with this operator set.
 const FIRST_STATIC_OPSET: i64 = 13;
+
+/// What `auto` reaches on every output: less is of no use to most.
+const DEFAULT_TARGET_DB: f64 = 20.0;
 
 /// What a user reads about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -45,53 +53,74 @@ struct Quant8 {
 impl Pass for Quant8 {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         self.settings.check_names(model)?;
-        let mut changed = match self.settings.mode {
-            Mode::Weights => Changed::No,
-            Mode::Static => self.quantize_activations(model, cx)?,
-            Mode::Auto => self.quantize_activations_if_possible(model, cx)?,
-        };
-        changed |= weights::quantize(model, &self.settings, cx)?;
-        Ok(changed)
+        match self.settings.mode {
+            Mode::Weights => weights::quantize(model, &self.settings, cx),
+            Mode::Static => {
+                let samples = cx.env.calibration.ok_or_else(no_data)?;
+                Ok(self.quantize_by_measuring(model, samples, self.settings.target, cx)?.0)
+            }
+            Mode::Auto => self.quantize_what_serves(model, cx),
+        }
     }
 }
 
+fn no_data() -> Error {
+    Error::usage("`quant8=static` measures ranges of activations and needs calibration data")
+        .found("no inputs")
+        .help("give some with --inputs, or quantize only the weights: quant8=weights")
+}
+
 impl Quant8 {
-    fn quantize_activations(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let Some(samples) = cx.env.calibration else {
-            return Err(Error::usage("`quant8=static` measures ranges of activations and needs calibration data")
-                .found("no inputs")
-                .help("give some with --inputs, or quantize only the weights: quant8=weights"));
+    /// Puts the best candidate in the place of the model, and says how many of its operators compute in integers.
+    fn quantize_by_measuring<'a>(
+        &self,
+        model: &mut Model,
+        samples: &'a dyn Samples,
+        target: Option<f64>,
+        cx: &mut Cx<'a>,
+    ) -> Result<(Changed, usize)> {
+        let mut base = Base::new(model, &self.settings, samples, cx.env)?;
+        let candidate = match target {
+            Some(snr_db) => search::search(&mut base, &self.settings, search::Goal { snr_db }, cx)?,
+            None => {
+                base.learn(std::slice::from_ref(&self.settings))?;
+                base.candidate(&self.settings)?
+            }
         };
-        let opset = model.opset();
-        if opset < FIRST_STATIC_OPSET {
-            return Err(Error::usage("`quant8=static` needs a newer operator set than the model has")
-                .expected(format!("version {FIRST_STATIC_OPSET} or later of the default operator set"))
-                .found(format!("version {opset}"))
-                .help("raise it first, upgrade-opset=13,quant8=static, or quantize only the weights: quant8=weights"));
+        if candidate.kernels == 0 {
+            // Nothing that a newer operator set would be needed for. Planning again says what stays float, and why.
+            let settings = self.settings.with_levels(candidate.levels);
+            let _ = base.plan(&settings, cx);
+            return Ok((weights::quantize(model, &settings, cx)?, 0));
         }
-        static_::quantize(model, &self.settings, samples, cx)
+        *model = candidate.model;
+        cx.append(candidate.remarks);
+        Ok((candidate.changed, candidate.kernels))
     }
 
     /// Quantizes activations where calibration data, operator set and backend allow it, and says why not otherwise.
-    fn quantize_activations_if_possible(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let reason = match (cx.env.calibration, model.opset()) {
-            (None, _) => "no calibration data was given".to_owned(),
-            (_, opset) if opset < FIRST_STATIC_OPSET => {
-                format!("operator set {opset} has no quantization of single channels, {FIRST_STATIC_OPSET} has")
+    fn quantize_what_serves(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        let Some(samples) = cx.env.calibration else {
+            cx.note("weights: arithmetic stays float, since no calibration data was given");
+            return weights::quantize(model, &self.settings, cx);
+        };
+        let target = self.settings.target.or(Some(DEFAULT_TARGET_DB));
+        let reason = match self.quantize_by_measuring(model, samples, target, cx) {
+            Ok((changed, 0)) => {
+                cx.note("weights: arithmetic stays float, since there is no operator that integers serve");
+                return Ok(changed);
             }
-            _ => match self.quantize_activations(model, cx) {
-                Ok(Changed::Yes) => {
-                    cx.note("static: integer arithmetic, with ranges measured on the calibration data");
-                    return Ok(Changed::Yes);
-                }
-                Ok(Changed::No) => "the main graph has no float operator that integers would serve".to_owned(),
-                Err(error) if matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported) => {
-                    format!("the model could not be run on the calibration data: {}", error.what())
-                }
-                Err(error) => return Err(error),
-            },
+            Ok((changed, _)) => {
+                cx.note("static: integer arithmetic, with ranges measured on the calibration data");
+                return Ok(changed);
+            }
+            Err(error) if error.kind() == ErrorKind::CannotValidate => {
+                format!("the model could not be run on the calibration data: {}", error.what())
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => error.what().to_owned(),
+            Err(error) => return Err(error),
         };
         cx.note(format!("weights: arithmetic stays float, since {reason}"));
-        Ok(Changed::No)
+        weights::quantize(model, &self.settings, cx)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::levels::Levels;
 use crate::error::{Error, Result, did_you_mean};
 use crate::ir::{Graph, Model, NodeId, ValueId};
 use crate::pass::{OptKind, OptSpec, Opts};
@@ -21,6 +22,13 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "what restores the weights of float operators: cast: Cast and Mul, folded at load; dq: DequantizeLinear in \
                front of MatMul and Gemm, where runtimes may have a kernel for it; auto: cast, which is never slower than \
                float",
+    },
+    OptSpec {
+        key: "target",
+        kind: OptKind::Float,
+        default: None,
+        help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
+               stays float; auto: 20 unless told",
     },
     OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
     OptSpec {
@@ -54,6 +62,10 @@ pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) form: Form,
     pub(super) min_elements: u64,
+    /// The least signal-to-noise ratio to reach, where the user or the mode asks for one.
+    pub(super) target: Option<f64>,
+    /// How far each tensor of the main graph may be quantized.
+    pub(super) levels: Levels,
     exclude: BTreeSet<String>,
 }
 
@@ -70,8 +82,15 @@ impl Settings {
                 _ => Form::Cast,
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
+            target: opts.float("target"),
+            levels: Levels::default(),
             exclude: opts.names("exclude").into_iter().collect(),
         }
+    }
+
+    /// The same with other levels.
+    pub(super) fn with_levels(&self, levels: Levels) -> Self {
+        Self { levels, ..self.clone() }
     }
 
     /// Whether the user named the operator.

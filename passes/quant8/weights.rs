@@ -17,6 +17,7 @@
 use rayon::prelude::*;
 
 use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
+use super::levels::{Level, Levels};
 use super::options::{Form, Settings};
 use super::role::{Role, role_of};
 use crate::error::Result;
@@ -47,7 +48,9 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
     let mut changed = Changed::No;
     model.edit_graphs(|graph, path| {
         cx.enter(path);
-        let candidates = candidates(graph, settings, cx);
+        // Levels are of the main graph's tensors.
+        let levels = if path.is_empty() { settings.levels.clone() } else { Levels::default() };
+        let candidates = candidates(graph, settings, &levels, cx);
         let scratch = cx.env.scratch;
         let quantized = candidates
             .par_iter()
@@ -78,7 +81,7 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
 }
 
 /// The weights of one graph, in a stable order; says why where large constants are none.
-fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) -> Vec<Candidate> {
+pub(super) fn candidates(graph: &Graph, settings: &Settings, levels: &Levels, cx: &mut Cx<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
     for value in graph.values() {
         let Some((reader, tensor)) = float_constant(graph, value) else { continue };
@@ -100,6 +103,8 @@ fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) -> Vec<Candid
                 cx.skipped(site(), "it is an input of the graph too: a caller may replace it");
             }
             Ok(_) if is_excluded() => cx.skipped(site(), "excluded"),
+            // Whoever chose the level says why.
+            Ok(_) if levels.of(value) == Level::Float => {}
             Ok(role) if !gets_smaller(graph, value, &tensor, &role) => {
                 cx.skipped(site(), "so few weights share a scale that the file would not get smaller");
             }

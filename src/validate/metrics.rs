@@ -162,6 +162,18 @@ impl Comparison {
         }
     }
 
+    /// The energy of the difference over that of the reference: 0 where all values are equal, infinite where type, shape
+    /// or finiteness differ, or the output holds no numbers and differs.
+    pub fn noise_to_signal(&self) -> f64 {
+        let is_broken = self.mismatch.is_some() || self.new_non_finite > 0 || self.changed_non_finite > 0;
+        let is_numeric = self.dtype.is_none_or(is_numeric);
+        match () {
+            () if is_broken || (!is_numeric && self.equal < self.elements) => f64::INFINITY,
+            () if self.difference_energy == 0.0 => 0.0,
+            () => self.difference_energy / self.reference_energy,
+        }
+    }
+
     fn add_numbers(&mut self, before: &[f64], after: &[f64]) {
         for (&reference, &candidate) in before.iter().zip(after) {
             match (reference.is_finite(), candidate.is_finite()) {

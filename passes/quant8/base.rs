@@ -1,0 +1,148 @@
+//! The float model that candidates are quantized from, with what was measured on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::levels::Levels;
+use super::options::Settings;
+use super::plan::Plan;
+use super::range::{ActivationParameters, Range};
+use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
+use crate::data::Samples;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Model, NodeId, ValueId};
+use crate::opset::upgrade::{Upgraded, upgrade};
+use crate::pass::{Changed, Cx, Env};
+
+/// A float model in an operator set that can express quantization, and the ranges of its activations.
+///
+/// Measuring takes runs of the model, so it is done for many candidates at once ([`learn`](Self::learn)); building one is
+/// cheap then, and several can be built in parallel.
+pub(super) struct Base<'a> {
+    model: Model,
+    /// What raising the operator set did, where that was needed.
+    upgraded: Option<Upgraded>,
+    order: Vec<NodeId>,
+    samples: &'a dyn Samples,
+    env: &'a Env<'a>,
+    ranges: BTreeMap<ValueId, Range>,
+}
+
+/// A quantized model.
+pub(super) struct Candidate<'a> {
+    pub(super) model: Model,
+    /// The levels it was made by.
+    pub(super) levels: Levels,
+    /// How many operators compute in integers.
+    pub(super) kernels: usize,
+    /// Whether it differs from the float model.
+    pub(super) changed: Changed,
+    /// What there is to say about it, should it be the one.
+    pub(super) remarks: Cx<'a>,
+}
+
+impl<'a> Base<'a> {
+    /// A copy of the model; raised to the first operator set with scales of single channels, where it is older and
+    /// something could compute in integers then.
+    ///
+    /// # Errors
+    /// `Unsupported` where an operator cannot be expressed in the newer set.
+    pub(super) fn new(model: &Model, settings: &Settings, samples: &'a dyn Samples, env: &'a Env<'a>) -> Result<Self> {
+        let mut raised = model.clone();
+        let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
+        let order = raised.graph.topological_order()?;
+        let base = Self { model: raised, upgraded, order, samples, env, ranges: BTreeMap::new() };
+        if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
+            let model = model.clone();
+            return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
+        }
+        Ok(base)
+    }
+
+    /// The float model, raised where that was needed.
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The samples that ranges are measured on.
+    pub(super) fn samples(&self) -> &'a dyn Samples {
+        self.samples
+    }
+
+    /// Data, backend and progress.
+    pub(super) fn env(&self) -> &'a Env<'a> {
+        self.env
+    }
+
+    /// Measures whatever candidates with these settings need to know.
+    ///
+    /// # Errors
+    /// Fails where no backend can run the model on the samples.
+    pub(super) fn learn(&mut self, variants: &[Settings]) -> Result<()> {
+        loop {
+            let mut unknown: BTreeSet<ValueId> = BTreeSet::new();
+            for settings in variants {
+                let plan = self.plan(settings, &mut self.draft());
+                unknown.extend(plan.sources().keys().filter(|value| !self.ranges.contains_key(value)));
+            }
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            // What turns out not to be finite changes the plans, which may ask for more then.
+            let unknown: Vec<ValueId> = unknown.into_iter().collect();
+            self.ranges.extend(calibrate::ranges(&self.model, &unknown, self.samples, self.env)?);
+        }
+    }
+
+    /// A model quantized by these settings, which [`learn`](Self::learn) must have been told of.
+    ///
+    /// # Errors
+    /// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
+    pub(super) fn candidate(&self, settings: &Settings) -> Result<Candidate<'a>> {
+        let mut remarks = self.draft();
+        let plan = self.plan(settings, &mut remarks);
+        let parameters = self.parameters(&plan)?;
+        let (mut model, kernels) = (self.model.clone(), plan.kernels.len());
+        if kernels > 0 {
+            if let Some(upgraded) = &self.upgraded {
+                remarks.note(format!("{upgraded}: scales of single channels need it"));
+            }
+            qdq::apply(&mut model.graph, plan, &parameters, &mut remarks)?;
+        }
+        let mut changed = weights::quantize(&mut model, settings, &mut remarks)?;
+        if kernels > 0 {
+            changed = Changed::Yes;
+        }
+        Ok(Candidate { model, levels: settings.levels.clone(), kernels, changed, remarks })
+    }
+
+    /// The operators that these settings would have compute in integers, by the weights they read.
+    pub(super) fn plan(&self, settings: &Settings, cx: &mut Cx<'_>) -> Plan {
+        let barred: BTreeSet<ValueId> =
+            self.ranges.iter().filter(|(_, range)| !range.is_usable()).map(|(value, _)| *value).collect();
+        let graph = &self.model.graph;
+        let kernels = kernel::kernels(graph, &self.order, &barred, settings, cx);
+        plan::plan(graph, &self.order, kernels, &barred)
+    }
+
+    /// What quantizes each source of a plan.
+    fn parameters(&self, plan: &Plan) -> Result<BTreeMap<ValueId, ActivationParameters>> {
+        let mut covered: BTreeMap<ValueId, Range> = BTreeMap::new();
+        for (value, source) in plan.sources() {
+            let seen = self.ranges.get(&value).copied().ok_or_else(|| {
+                let name = self.model.graph.value(value).name();
+                Error::new(ErrorKind::BrokenPass, format!("the range of `{name}` was not measured"))
+            })?;
+            let range = covered.entry(source).or_insert(Range::EMPTY);
+            *range = range.union(seen);
+        }
+        let parameters = covered.into_iter().map(|(source, range)| {
+            let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
+            (source, range.parameters().bounded(bound))
+        });
+        Ok(parameters.collect())
+    }
+
+    fn draft(&self) -> Cx<'a> {
+        Cx::new(self.env, super::INFO.name)
+    }
+}

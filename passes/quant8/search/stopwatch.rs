@@ -1,0 +1,63 @@
+//! Whether a candidate is faster than the float model, measured in ONNX Runtime.
+
+use std::time::{Duration, Instant};
+
+use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors, Session};
+use crate::error::Result;
+use crate::ir::Model;
+use crate::onnx::{EncodeOptions, encode};
+
+/// Runs of each model before any is timed.
+const WARM_UP_RUNS: usize = 2;
+
+/// Fewest and most pairs of runs.
+const RUNS: std::ops::RangeInclusive<usize> = 9..=101;
+
+/// A comparison ends after this time, once the fewest runs are done.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// The float model, ready to run on one sample.
+pub(super) struct Stopwatch {
+    reference: Box<dyn Session>,
+    inputs: NamedTensors,
+}
+
+impl Stopwatch {
+    /// Loads the float model into ONNX Runtime.
+    ///
+    /// # Errors
+    /// `Unsupported` where ONNX Runtime is not installed or does not take the model.
+    pub(super) fn new(model: &Model, inputs: NamedTensors) -> Result<Self> {
+        Ok(Self { reference: load(model)?, inputs })
+    }
+
+    /// How many times faster a candidate runs than the float model, on one thread: the median over pairs of runs that
+    /// follow each other, so that what else the machine does hits both.
+    ///
+    /// # Errors
+    /// Fails where ONNX Runtime does not take the candidate.
+    pub(super) fn speedup(&self, candidate: &Model) -> Result<f64> {
+        let candidate = load(candidate)?;
+        let time = |session: &dyn Session| -> Result<f64> {
+            let start = Instant::now();
+            session.run(&self.inputs)?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        for _ in 0..WARM_UP_RUNS {
+            time(&*self.reference)?;
+            time(&*candidate)?;
+        }
+        let start = Instant::now();
+        let mut ratios = Vec::new();
+        while ratios.len() < *RUNS.start() || (start.elapsed() < PATIENCE && ratios.len() < *RUNS.end()) {
+            ratios.push(time(&*self.reference)? / time(&*candidate)?.max(f64::MIN_POSITIVE));
+        }
+        ratios.sort_by(f64::total_cmp);
+        Ok(ratios[ratios.len() / 2])
+    }
+}
+
+fn load(model: &Model) -> Result<Box<dyn Session>> {
+    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
+    backend::load(BackendChoice::OnnxRuntime, &bytes, &LoadOptions { taps: Vec::new(), threads: 1 })
+}
