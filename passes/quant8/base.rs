@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kernel::Kernel;
 use super::levels::Levels;
 use super::options::Settings;
 use super::plan::Plan;
 use super::range::{ActivationParameters, Range};
+use super::split::{self, Split};
 use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +27,8 @@ pub(super) struct Base<'a> {
     samples: &'a dyn Samples,
     env: &'a Env<'a>,
     ranges: BTreeMap<ValueId, Range>,
+    /// Activations with outlier channels; not known until the first candidates are.
+    splits: Option<BTreeMap<ValueId, Split>>,
 }
 
 /// A quantized model.
@@ -50,7 +54,7 @@ impl<'a> Base<'a> {
         let mut raised = model.clone();
         let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
         let order = raised.graph.topological_order()?;
-        let base = Self { model: raised, upgraded, order, samples, env, ranges: BTreeMap::new() };
+        let base = Self { model: raised, upgraded, order, samples, env, ranges: BTreeMap::new(), splits: None };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
             return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
@@ -78,6 +82,9 @@ impl<'a> Base<'a> {
     /// # Errors
     /// Fails where no backend can run the model on the samples.
     pub(super) fn learn(&mut self, variants: &[Settings]) -> Result<()> {
+        if let (None, Some(settings)) = (&self.splits, variants.first()) {
+            self.splits = Some(self.find_splits(settings)?);
+        }
         loop {
             let mut unknown: BTreeSet<ValueId> = BTreeSet::new();
             for settings in variants {
@@ -120,15 +127,37 @@ impl<'a> Base<'a> {
         let barred: BTreeSet<ValueId> =
             self.ranges.iter().filter(|(_, range)| !range.is_usable()).map(|(value, _)| *value).collect();
         let graph = &self.model.graph;
-        let kernels = kernel::kernels(graph, &self.order, &barred, settings, cx);
+        let mut kernels = kernel::kernels(graph, &self.order, &barred, settings, cx);
+        if let Some(splits) = &self.splits {
+            let split = |kernel: Kernel| match splits.get(&kernel.input) {
+                Some(found) => kernel.split(found.outliers.clone()),
+                None => kernel,
+            };
+            kernels = kernels.into_iter().map(split).collect();
+        }
         plan::plan(graph, &self.order, kernels, &barred)
+    }
+
+    /// Measures which activations have outliers.
+    fn find_splits(&self, settings: &Settings) -> Result<BTreeMap<ValueId, Split>> {
+        let graph = &self.model.graph;
+        let values = split::candidates(graph, &self.plan(settings, &mut self.draft()));
+        if settings.outliers == 0 || values.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let channels = calibrate::channels(&self.model, &values, self.samples, self.env)?;
+        let found = channels
+            .into_iter()
+            .filter_map(|(value, channels)| Some((value, Split::choose(&channels, settings.outliers)?)));
+        Ok(found.collect())
     }
 
     /// What quantizes each source of a plan.
     fn parameters(&self, plan: &Plan) -> Result<BTreeMap<ValueId, ActivationParameters>> {
         let mut covered: BTreeMap<ValueId, Range> = BTreeMap::new();
         for (value, source) in plan.sources() {
-            let seen = self.ranges.get(&value).copied().ok_or_else(|| {
+            let split = self.splits.as_ref().and_then(|splits| splits.get(&value)).map(|split| split.range);
+            let seen = split.or_else(|| self.ranges.get(&value).copied()).ok_or_else(|| {
                 let name = self.model.graph.value(value).name();
                 Error::new(ErrorKind::BrokenPass, format!("the range of `{name}` was not measured"))
             })?;

@@ -30,6 +30,23 @@ pub(super) struct Kernel {
     pub(super) tail: Tail,
     /// Whether runtimes compute in integers only where the output is quantized too.
     pub(super) needs_quantized_output: bool,
+    /// Channels of the input that are computed in float beside the integers.
+    pub(super) outliers: Vec<usize>,
+}
+
+impl Kernel {
+    /// Whether a float product is added to that of the integers.
+    pub(super) fn is_split(&self) -> bool {
+        !self.outliers.is_empty()
+    }
+
+    /// The same beside a float product of some channels. What follows reads the sum, so that neither an Add of a bias nor
+    /// an activation function can be merged into the integers.
+    #[must_use]
+    pub(super) fn split(self, outliers: Vec<usize>) -> Self {
+        let bias = self.bias.filter(|bias| bias.node == self.node);
+        Self { outliers, bias, needs_quantized_output: false, ..self }
+    }
 }
 
 /// A constant that is added to every channel of the output: an operand of the operator or of an Add behind it.
@@ -114,7 +131,18 @@ fn kernel(
     if barred.contains(&input) || (needs_quantized_output && barred.contains(&tail.value)) {
         return Err("no finite value was seen around it".to_owned());
     }
-    Ok(Some(Kernel { node, input, weight, tensor, axis, scales, bias, tail, needs_quantized_output }))
+    Ok(Some(Kernel {
+        node,
+        input,
+        weight,
+        tensor,
+        axis,
+        scales,
+        bias,
+        tail,
+        needs_quantized_output,
+        outliers: Vec::new(),
+    }))
 }
 
 /// The axis of output channels, where the operator is one that runtimes compute in integers.

@@ -16,6 +16,7 @@ mod qdq;
 mod range;
 mod role;
 mod search;
+mod split;
 mod weights;
 
 use base::Base;

@@ -30,6 +30,13 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
                stays float; auto: 20 unless told",
     },
+    OptSpec {
+        key: "outliers",
+        kind: OptKind::UInt,
+        default: Some("8"),
+        help: "channels of the input of MatMul and Gemm that may be computed in float beside the integers, where a few are \
+               much larger than the rest; 0: none",
+    },
     OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
     OptSpec {
         key: "min-elements",
@@ -62,6 +69,8 @@ pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) form: Form,
     pub(super) min_elements: u64,
+    /// So many channels of an activation at most are computed in float beside the integers.
+    pub(super) outliers: usize,
     /// The least signal-to-noise ratio to reach, where the user or the mode asks for one.
     pub(super) target: Option<f64>,
     /// How far each tensor of the main graph may be quantized.
@@ -82,6 +91,7 @@ impl Settings {
                 _ => Form::Cast,
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
+            outliers: opts.uint("outliers").and_then(|most| usize::try_from(most).ok()).unwrap_or(0),
             target: opts.float("target"),
             levels: Levels::default(),
             exclude: opts.names("exclude").into_iter().collect(),

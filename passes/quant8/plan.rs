@@ -36,6 +36,11 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Whether an operator only moves the elements of its first input.
+    pub(super) fn moves(&self, graph: &Graph, node: NodeId) -> bool {
+        self.integer_nodes.contains(&node) && graph.node(node).is_any(MOVERS)
+    }
+
     /// Values whose ranges have to be known, each with the one whose parameters they go into.
     pub(super) fn sources(&self) -> BTreeMap<ValueId, ValueId> {
         let measured = self.values.values().chain(&self.joined);
@@ -44,10 +49,16 @@ impl Plan {
 }
 
 /// Plans the quantization of a graph around kernels; `order` is topological.
+///
+/// What feeds kernels with outliers is quantized for them alone, and what they write is float.
 pub(super) fn plan(graph: &Graph, order: &[NodeId], kernels: Vec<Kernel>, barred: &BTreeSet<ValueId>) -> Plan {
-    let mut builder = Builder { graph, barred, plan: Plan::default(), outputs: BTreeMap::new() };
+    let split = kernels.iter().filter(|kernel| kernel.is_split()).map(|kernel| kernel.input).collect();
+    let mut builder = Builder { graph, barred, split, plan: Plan::default(), outputs: BTreeMap::new() };
     for kernel in &kernels {
         builder.quantize(kernel.input);
+        if kernel.is_split() {
+            continue;
+        }
         if kernel.needs_quantized_output {
             builder.quantize(kernel.tail.value);
         }
@@ -68,6 +79,8 @@ pub(super) fn plan(graph: &Graph, order: &[NodeId], kernels: Vec<Kernel>, barred
 struct Builder<'a> {
     graph: &'a Graph,
     barred: &'a BTreeSet<ValueId>,
+    /// Inputs of kernels with outliers.
+    split: BTreeSet<ValueId>,
     plan: Plan,
     /// What kernels and integer operators may write, quantized or not.
     outputs: BTreeMap<ValueId, Tail>,
@@ -97,7 +110,8 @@ impl Builder<'_> {
 
     /// Lets an operator take part where it can; says whether the plan grew.
     fn visit(&mut self, node: NodeId) -> bool {
-        if self.plan.integer_nodes.contains(&node) {
+        let around = self.graph.node_inputs(node).into_iter().chain(self.graph.node_outputs(node));
+        if self.plan.integer_nodes.contains(&node) || around.flatten().any(|value| self.split.contains(&value)) {
             return false;
         }
         let held = self.graph.node(node);

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::affine::{Layout, least_weight_scale, quantize_bias, quantize_weights};
+use super::affine::{Layout, least_weight_scale, quantize_bias, quantize_weights, weight_scales};
 use super::kernel::{Bias, Kernel};
 use super::options::Form;
 use super::plan::Plan;
 use super::range::ActivationParameters;
 use super::role::Role;
+use super::split;
 use super::weights::{self, Candidate};
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, NodeSpec, Port, Tensor, ValueId, ValueType};
@@ -19,10 +20,16 @@ use crate::pass::Cx;
 /// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
 pub(super) fn apply(
     graph: &mut Graph,
-    plan: Plan,
+    mut plan: Plan,
     parameters: &BTreeMap<ValueId, ActivationParameters>,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
+    for kernel in plan.kernels.iter_mut().filter(|kernel| kernel.is_split()) {
+        kernel.tensor = split::apply(graph, kernel, &kernel.outliers)?;
+        // Fewer weights cannot need larger scales, and were finite before.
+        kernel.scales = weight_scales(&kernel.tensor, Layout::along(kernel.tensor.shape(), &kernel.axis))
+            .unwrap_or_else(|| std::mem::take(&mut kernel.scales));
+    }
     quantize_constants(graph, &plan, parameters, cx)?;
     let kernels: BTreeSet<NodeId> = plan.kernels.iter().map(|kernel| kernel.node).collect();
     let mut constants = BTreeMap::new();
@@ -119,6 +126,9 @@ fn quantize_constants(
             replace_bias(graph, bias, input_scale, scales)?;
         }
         let mut figures = vec![("input_scale", f64::from(input_scale))];
+        if kernel.is_split() {
+            figures.push(("outlier_channels", kernel.outliers.len() as f64));
+        }
         if done.insert(kernel.weight) {
             let layout = Layout::along(kernel.tensor.shape(), &kernel.axis);
             let mut quantized = quantize_weights(&kernel.tensor, layout, scales.clone());

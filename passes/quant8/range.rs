@@ -19,8 +19,8 @@ impl Range {
     }
 
     /// The range of finite values; NaN and infinities are passed over.
-    pub(super) fn of(values: impl Iterator<Item = f32>) -> Self {
-        values.filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
+    pub(super) fn of(values: impl IntoIterator<Item = f32>) -> Self {
+        values.into_iter().filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
     }
 
     /// Whether anything finite was seen, and not so far apart that no scale can hold it.
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(parameters(51.0, 51.0), ActivationParameters { scale: 0.2, zero_point: 0 });
         assert_eq!(parameters(0.0, 0.0), ActivationParameters { scale: 1.0, zero_point: 0 });
         assert_eq!(Range::EMPTY.parameters(), ActivationParameters { scale: 1.0, zero_point: 0 });
-        let seen = Range::of([f32::NAN, 2.0, f32::INFINITY, -1.0].into_iter());
+        let seen = Range::of([f32::NAN, 2.0, f32::INFINITY, -1.0]);
         assert_eq!(seen, Range { min: -1.0, max: 2.0 });
         let widest = Range { min: -f32::MAX, max: f32::MAX }.parameters();
         assert!(widest.scale.is_finite());
