@@ -24,8 +24,9 @@ pub(super) fn apply(
     parameters: &BTreeMap<ValueId, ActivationParameters>,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
+    let mut gathered = BTreeMap::new();
     for kernel in plan.kernels.iter_mut().filter(|kernel| kernel.is_split()) {
-        kernel.tensor = split::apply(graph, kernel, &kernel.outliers)?;
+        kernel.tensor = split::apply(graph, kernel, &mut gathered)?;
         // Fewer weights cannot need larger scales, and were finite before.
         kernel.scales = weight_scales(&kernel.tensor, Layout::along(kernel.tensor.shape(), &kernel.axis))
             .unwrap_or_else(|| std::mem::take(&mut kernel.scales));

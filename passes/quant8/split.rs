@@ -94,28 +94,43 @@ fn comes_from_integers(graph: &Graph, plan: &Plan, mut value: ValueId) -> bool {
     false
 }
 
+/// The outliers of each activation, gathered once for all products that read them.
+pub(super) type Gathered = BTreeMap<ValueId, ValueId>;
+
 /// Adds the float product of the outliers to what a kernel writes, and returns its weights without them.
 ///
 /// # Errors
 /// Fails where an edit does, which is a defect.
-pub(super) fn apply(graph: &mut Graph, kernel: &Kernel, outliers: &[usize]) -> Result<Tensor> {
+pub(super) fn apply(graph: &mut Graph, kernel: &Kernel, gathered: &mut Gathered) -> Result<Tensor> {
     let is_transposed = kernel.axis.start == 0;
-    let (rest, taken) = divide(&kernel.tensor, is_transposed, outliers)?;
+    let (rest, taken) = divide(&kernel.tensor, is_transposed, &kernel.outliers)?;
     let Some(output) = graph.output(kernel.node, 0) else { return Ok(rest) };
+    let inputs = match gathered.get(&kernel.input) {
+        Some(&inputs) => inputs,
+        None => {
+            let inputs = gather(graph, kernel)?;
+            gathered.insert(kernel.input, inputs);
+            inputs
+        }
+    };
     let name = graph.value(kernel.weight).name().to_owned();
-    let indices: Vec<i64> = outliers.iter().map(|&channel| channel as i64).collect();
-    let indices = graph
-        .add_initializer(&format!("{name}_outlier_channels"), Tensor::from_i64([outliers.len() as u64], &indices)?);
     let weights = graph.add_initializer(&format!("{name}_outliers"), taken);
-    let gather = NodeSpec::new("Gather").attr("axis", -1);
-    let gathered = graph.add_op(gather, &[kernel.input, indices], &format!("{name}_outlier_inputs"), kernel.node)?;
-    let product =
-        graph.add_op(NodeSpec::new("MatMul"), &[gathered, weights], &format!("{name}_outlier_product"), kernel.node)?;
-    let base = format!("{}_integers", graph.value(output).name());
-    let integers = graph.add_value(&base, ValueType::Unknown);
+    let product = NodeSpec::new("MatMul");
+    let product = graph.add_op(product, &[inputs, weights], &format!("{name}_outlier_product"), kernel.node)?;
+    let integers = graph.add_value(&format!("{}_integers", graph.value(output).name()), ValueType::Unknown);
     graph.set_output(kernel.node, 0, integers)?;
     graph.add_node(NodeSpec::new("Add"), &[Some(integers), Some(product)], &[output], kernel.node)?;
     Ok(rest)
+}
+
+/// Picks the outliers of what a kernel reads.
+fn gather(graph: &mut Graph, kernel: &Kernel) -> Result<ValueId> {
+    let name = graph.value(kernel.input).name().to_owned();
+    let channels: Vec<i64> = kernel.outliers.iter().map(|&channel| channel as i64).collect();
+    let channels = Tensor::from_i64([channels.len() as u64], &channels)?;
+    let channels = graph.add_initializer(&format!("{name}_outlier_channels"), channels);
+    let gather = NodeSpec::new("Gather").attr("axis", -1);
+    graph.add_op(gather, &[kernel.input, channels], &format!("{name}_outliers"), kernel.node)
 }
 
 /// The weights with the rows of the outliers zero, and those rows, as a matrix of a row an outlier.
