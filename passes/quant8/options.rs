@@ -37,6 +37,13 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "channels of the input of MatMul and Gemm that may be computed in float beside the integers, where a few are \
                much larger than the rest; 0: none",
     },
+    OptSpec {
+        key: "timing",
+        kind: OptKind::Bool,
+        default: Some("true"),
+        help: "auto and target: time the result in ONNX Runtime, and leave in float what integers do not speed up there; \
+               false: decide by rule, for equal bytes on every machine",
+    },
     OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
     OptSpec {
         key: "min-elements",
@@ -73,6 +80,8 @@ pub(super) struct Settings {
     pub(super) outliers: usize,
     /// The least signal-to-noise ratio to reach, where the user or the mode asks for one.
     pub(super) target: Option<f64>,
+    /// Whether a clock may decide what stays float.
+    pub(super) is_timed: bool,
     /// How far each tensor of the main graph may be quantized.
     pub(super) levels: Levels,
     exclude: BTreeSet<String>,
@@ -93,6 +102,7 @@ impl Settings {
             min_elements: opts.uint("min-elements").unwrap_or(1024),
             outliers: opts.uint("outliers").and_then(|most| usize::try_from(most).ok()).unwrap_or(0),
             target: opts.float("target"),
+            is_timed: opts.flag("timing"),
             levels: Levels::default(),
             exclude: opts.names("exclude").into_iter().collect(),
         }

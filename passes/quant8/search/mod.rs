@@ -234,18 +234,15 @@ impl<'a> Search<'_, 'a> {
     /// Takes operators back out of the integers where that makes the model faster.
     fn never_slower(&mut self, candidate: Candidate<'a>, cx: &mut Cx<'_>) -> Result<Candidate<'a>> {
         let thin = self.without(&candidate.levels, |cost| cost.saved_ns() <= 0.0);
-        let stopwatch = match Stopwatch::new(self.base.model(), self.base.samples().get(0)?) {
+        let stopwatch = match self.stopwatch()? {
             Ok(stopwatch) => stopwatch,
-            Err(error) if error.kind() == ErrorKind::Unsupported => {
-                cx.note(
-                    "not timed, since there is no ONNX Runtime: operators that integers slow down as a rule stay float",
-                );
+            Err(reason) => {
+                cx.note(format!("not timed, {reason}: operators that integers slow down as a rule stay float"));
                 return match thin {
                     Some(thin) => self.build(thin),
                     None => Ok(candidate),
                 };
             }
-            Err(error) => return Err(error),
         };
         let variants = [thin, self.without(&candidate.levels, |_| true)];
         let mut best = (stopwatch.speedup(&candidate.model)?, candidate);
@@ -263,6 +260,18 @@ impl<'a> Search<'_, 'a> {
             candidate.kernels
         ));
         Ok(candidate)
+    }
+
+    /// The clock that may decide, or why there is none.
+    fn stopwatch(&self) -> Result<std::result::Result<Stopwatch, &'static str>> {
+        if !self.settings.is_timed {
+            return Ok(Err("as asked"));
+        }
+        match Stopwatch::new(self.base.model(), self.base.samples().get(0)?) {
+            Ok(stopwatch) => Ok(Ok(stopwatch)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Err("since there is no ONNX Runtime")),
+            Err(error) => Err(error),
+        }
     }
 
     /// Levels with those operators out of the integers; `None` where none of them is in.
