@@ -15,6 +15,7 @@ mod fuse_chains;
 mod fuse_conv;
 mod fuse_pad;
 mod inline_if;
+mod layers;
 mod prune;
 mod quant8;
 mod strip;
@@ -41,6 +42,7 @@ pub const ALL: &[PassInfo] = &[
     fuse_activations::INFO,
     strip::INFO,
     prune::INFO,
+    layers::INFO,
     quant8::INFO,
 ];
 

@@ -5,3 +5,4 @@ pub(super) mod edit;
 pub(super) mod facts;
 pub(super) mod pattern;
 pub(super) mod producer;
+pub(super) mod trial;

@@ -15,7 +15,7 @@
 //! - `// CALIB: synthetic:4`: the pass gets this calibration data.
 //! - `// DATA: 64`: tensors of up to so many elements are printed in full, larger ones as a hash; 16 without it.
 //! - `// BACKEND: none, REASON`: the graphs are not executed.
-//! - `// ONCE: REASON`: a second run of a lossy pass may change the graph once more.
+//! - `// ONCE: REASON`: a second run of a lossy pass may change the graph once more, or miss what the options name.
 //! - `// ERROR: TEXT`: the run fails, and TEXT is part of the error. Nothing else is expected.
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,6 @@
 mod choose;
 mod cost;
 mod stopwatch;
-mod trial;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ use rayon::prelude::*;
 use self::choose::{Choice, Item, choose};
 use self::cost::Cost;
 use self::stopwatch::Stopwatch;
-use self::trial::Trial;
+
 use super::base::{Base, Candidate};
 use super::levels::{Level, Levels};
 use super::options::Settings;
@@ -25,6 +24,7 @@ use super::{calibrate, weights};
 use crate::error::{ErrorKind, Result};
 use crate::ir::ValueId;
 use crate::pass::{Changed, Cx};
+use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
 /// Evaluation data is not calibration data: so much better than the target it has to be on the latter.

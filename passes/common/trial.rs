@@ -21,7 +21,7 @@ const SQUEEZING: &[&str] = &["Softmax", "LogSoftmax", "Sigmoid"];
 const TRANSPARENT: &[&str] = &["Identity", "Cast", "QuantizeLinear", "DequantizeLinear"];
 
 /// The outputs of the float model on some samples.
-pub(super) struct Trial<'a> {
+pub(in crate::passes) struct Trial<'a> {
     samples: &'a dyn Samples,
     chosen: Vec<usize>,
     reference: Vec<Vec<Tensor>>,
@@ -33,19 +33,9 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// Fails where no backend can run it on the samples.
-    pub(super) fn new(model: &Model, samples: &'a dyn Samples, env: &Env<'_>) -> Result<Self> {
-        let count = samples.len().min(MAX_SAMPLES);
-        let chosen = (0..count).map(|index| index * samples.len() / count).collect();
-        let (session, backend) = match env.backend {
-            // Where both can, the faster one.
-            BackendChoice::Auto => match load(model, BackendChoice::OnnxRuntime) {
-                Ok(session) => (session, BackendChoice::OnnxRuntime),
-                Err(error) if error.kind() == ErrorKind::Unsupported => (load(model, env.backend)?, env.backend),
-                Err(error) => return Err(error),
-            },
-            chosen => (load(model, chosen)?, chosen),
-        };
-        let mut trial = Self { samples, chosen, reference: Vec::new(), backend };
+    pub(in crate::passes) fn new(model: &Model, samples: &'a dyn Samples, env: &Env<'_>) -> Result<Self> {
+        let (session, backend) = load_fastest(model, judged(&model.graph), env.backend)?;
+        let mut trial = Self { samples, chosen: spread(samples.len()), reference: Vec::new(), backend };
         trial.reference = trial.run(&*session, model.graph.outputs().len())?;
         Ok(trial)
     }
@@ -54,8 +44,8 @@ impl<'a> Trial<'a> {
     ///
     /// # Errors
     /// Fails where no backend can run the candidate.
-    pub(super) fn drift(&self, candidate: &Model) -> Result<Vec<Comparison>> {
-        let session = load(candidate, self.backend)?;
+    pub(in crate::passes) fn drift(&self, candidate: &Model) -> Result<Vec<Comparison>> {
+        let session = load(candidate, judged(&candidate.graph), self.backend)?;
         let outputs = self.run(&*session, candidate.graph.outputs().len())?;
         let mut totals: Vec<Comparison> = Vec::new();
         for (before, after) in self.reference.iter().zip(&outputs) {
@@ -79,10 +69,34 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// Loads a model so that it returns the judged values behind its outputs.
-fn load(model: &Model, backend: BackendChoice) -> Result<Box<dyn Session>> {
+/// At most as many samples as trials run on, by their places among `all`.
+pub(in crate::passes) fn spread(all: usize) -> Vec<usize> {
+    let count = all.min(MAX_SAMPLES);
+    (0..count).map(|index| index * all / count).collect()
+}
+
+/// Loads a model so that it returns some values besides its outputs; where more than one backend may, into the faster.
+///
+/// # Errors
+/// Fails where no backend takes the model.
+pub(in crate::passes) fn load_fastest(
+    model: &Model,
+    taps: Vec<String>,
+    backend: BackendChoice,
+) -> Result<(Box<dyn Session>, BackendChoice)> {
+    if backend == BackendChoice::Auto {
+        match load(model, taps.clone(), BackendChoice::OnnxRuntime) {
+            Ok(session) => return Ok((session, BackendChoice::OnnxRuntime)),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((load(model, taps, backend)?, backend))
+}
+
+fn load(model: &Model, taps: Vec<String>, backend: BackendChoice) -> Result<Box<dyn Session>> {
     let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(backend, &bytes, &LoadOptions { taps: judged(&model.graph), threads: 1 })
+    backend::load(backend, &bytes, &LoadOptions { taps, threads: 1 })
 }
 
 /// For each output that holds numbers, the value that its drift is measured on.
