@@ -150,7 +150,7 @@ fn repeat(
 fn keeps_condition(body: &Graph) -> bool {
     let Some(mut value) = body.outputs().next() else { return false };
     while let Some((node, _)) = body.producer(value)
-        && body.node(node).is("Identity")
+        && body.node(node).does_any(&["Identity"])
         && let Some(input) = body.input(node, 0)
     {
         value = input;

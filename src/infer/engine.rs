@@ -5,7 +5,6 @@ use super::cx::{Caller, Cx, small};
 use super::fact::Fact;
 use super::rules;
 use super::state::State;
-use super::sym::SymExpr;
 use super::{Contradiction, GraphFacts, Inference};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model, Node, NodeId, ValueId};
@@ -56,12 +55,13 @@ pub(super) fn run(model: &Model) -> Result<Inference> {
         facts.map_expressions(&|expression| state.resolve_expression(expression));
     }
     let mut contradictions: Vec<Contradiction> = Vec::new();
-    for contradiction in state.contradictions {
+    for contradiction in std::mem::take(&mut state.contradictions) {
         if contradictions.len() < MAX_CONTRADICTIONS && !contradictions.contains(&contradiction) {
             contradictions.push(contradiction);
         }
     }
-    Ok(Inference { main, functions, contradictions })
+    let demands = std::mem::take(&mut state.demands).into_named(&|expression| state.resolve_expression(expression));
+    Ok(Inference { main, functions, contradictions, conflicts: state.conflicts, demands })
 }
 
 /// What the file declares of a value.
@@ -124,11 +124,13 @@ fn walk_nodes(
         });
         let inputs = inputs.collect();
         let found = infer_node(state, graph, id, inputs, facts, surroundings)?;
+        state.settle_misfit(|| graph.site(id));
         for (value, mut fact) in graph.node_outputs(id).into_iter().zip(found) {
             let Some(value) = value else { continue };
             let said = declared(state, graph, value);
             state.complete(&mut fact, &said, || graph.value_site(value));
-            check(&mut fact);
+            check(&mut fact, state);
+            state.settle_misfit(|| graph.site(id));
             state.name_extents(&mut fact);
             facts.values.insert(value, fact);
         }
@@ -137,10 +139,14 @@ fn walk_nodes(
 }
 
 /// Drops what only an invalid model leads to: negative extents, and contents that do not fit the shape.
-fn check(fact: &mut Fact) {
+fn check(fact: &mut Fact, state: &mut State<'_>) {
     for extent in fact.shape.iter_mut().flatten() {
-        if extent.as_ref().and_then(SymExpr::as_int).is_some_and(|number| number < 0) {
+        let Some(known) = extent else { continue };
+        if let Some(number) = known.as_int().filter(|number| *number < 0) {
+            state.misfit(|| format!("an input too small: an extent of the result would be {number}"));
             *extent = None;
+        } else {
+            state.demands.positive(known);
         }
     }
     let Some(contents) = &fact.contents else { return };

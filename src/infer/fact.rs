@@ -116,6 +116,15 @@ impl Fact {
         ValueType::tensor(dtype, shape)
     }
 
+    /// The shape as errors show it: `[N,3]`, `?` for an extent that nothing is known of.
+    pub fn shape_text(&self) -> String {
+        let text = |extent: &Extent| extent.as_ref().map_or_else(|| "?".to_owned(), SymExpr::to_string);
+        match &self.shape {
+            Some(shape) => format!("[{}]", shape.iter().map(text).collect::<Vec<_>>().join(",")),
+            None => "[...]".to_owned(),
+        }
+    }
+
     /// What holds of both: of a value that may be the one or the other.
     pub(super) fn join(&self, other: &Self) -> Self {
         let shape = match (&self.shape, &other.shape) {
@@ -161,6 +170,13 @@ impl Fact {
         let elements = self.contents.iter().flat_map(|c| c.iter()).filter_map(Element::int);
         extents.chain(elements).any(|expression| expression.any_symbol(condition))
             || self.element.as_ref().is_some_and(|inner| inner.any_symbol(condition))
+    }
+}
+
+impl SymExpr {
+    /// The expression as the file can say it; unknown where it has no text that reads back as itself.
+    pub fn to_dim(&self) -> Dim {
+        dim(&Some(self.clone()))
     }
 }
 

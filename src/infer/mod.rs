@@ -10,6 +10,7 @@
 
 mod control;
 mod cx;
+mod demand;
 mod engine;
 mod fact;
 mod rules;
@@ -19,6 +20,7 @@ mod sym_text;
 
 use std::collections::BTreeMap;
 
+pub use demand::{Conflict, Demand};
 pub use fact::{Element, Extent, Fact, MAX_ELEMENTS};
 pub use sym::{SymExpr, Symbol};
 
@@ -85,6 +87,8 @@ pub struct Inference {
     main: GraphFacts,
     functions: BTreeMap<usize, GraphFacts>,
     contradictions: Vec<Contradiction>,
+    conflicts: Vec<Conflict>,
+    demands: Vec<Demand>,
 }
 
 impl Inference {
@@ -102,6 +106,17 @@ impl Inference {
     /// Where the model declares other types than those inferred.
     pub fn contradictions(&self) -> &[Contradiction] {
         &self.contradictions
+    }
+
+    /// Operators that always run, and whose inputs do not go together.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// What must hold of dimensions with names for the model to run, as far as that was seen; sorted. Those of branches
+    /// that may not run are among them.
+    pub fn demands(&self) -> &[Demand] {
+        &self.demands
     }
 }
 

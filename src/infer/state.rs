@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::demand::{Conflict, Demands};
 use super::fact::{Extent, Fact};
 use super::sym::{SymExpr, Symbol};
 use super::{Contradiction, GraphFacts};
 use crate::error::Site;
-use crate::ir::Model;
+use crate::ir::{Model, names_nothing};
+
+/// A model that does not fit together needs no longer list than this.
+const MAX_CONFLICTS: usize = 16;
 
 /// How many equations are followed from one symbol to the next.
 const MAX_CHAIN: usize = 64;
@@ -21,6 +25,10 @@ pub(super) struct State<'m> {
     pub(super) bindable_from: u32,
     bindings: BTreeMap<u32, SymExpr>,
     pub(super) contradictions: Vec<Contradiction>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) demands: Demands,
+    /// Why the inputs of the operator that is looked at do not go together, where they do not.
+    misfit: Option<String>,
     /// How many operators may still be looked at: bodies are walked again for each call and until they are stable.
     pub(super) budget: usize,
     /// How deep the walk is inside subgraphs and functions.
@@ -43,6 +51,9 @@ impl<'m> State<'m> {
             bindable_from: 0,
             bindings: BTreeMap::new(),
             contradictions: Vec::new(),
+            conflicts: Vec::new(),
+            demands: Demands::default(),
+            misfit: None,
             budget: model.node_count().saturating_mul(16).saturating_add(50_000),
             depth: 0,
             functions: BTreeMap::new(),
@@ -53,7 +64,7 @@ impl<'m> State<'m> {
     /// symbol of that name.
     pub(super) fn read_name(&mut self, text: &str) -> SymExpr {
         // Exporters write these for every dimension they know nothing of.
-        if matches!(text, "?" | "None" | "unknown") {
+        if names_nothing(text) {
             return self.fresh();
         }
         match SymExpr::parse(text) {
@@ -132,14 +143,34 @@ impl<'m> State<'m> {
             (Some(l), Some(r)) if l < r => (r, left.clone()),
             (Some(l), _) => (l, right.clone()),
             (None, Some(r)) => (r, left.clone()),
-            (None, None) if right.as_int().is_some() => return Some(right),
-            (None, None) => return Some(left),
+            (None, None) => {
+                match left.as_int().zip(right.as_int()) {
+                    Some((l, r)) => self.misfit(|| format!("{l} and {r}, which must be equal")),
+                    None => self.demands.equal(&left, &right),
+                }
+                return Some(if right.as_int().is_some() { right } else { left });
+            }
         };
         if other.any_symbol(|inner| *inner == Symbol::Fresh(symbol)) {
             return Some(left);
         }
         self.bindings.insert(symbol, other.clone());
         Some(other)
+    }
+
+    /// Says why the inputs of the operator that is looked at do not go together. The first reason counts.
+    pub(super) fn misfit(&mut self, reason: impl FnOnce() -> String) {
+        self.misfit.get_or_insert_with(reason);
+    }
+
+    /// Notes a conflict at an operator, where one was said. In a body that may not run there is none.
+    pub(super) fn settle_misfit(&mut self, site: impl FnOnce() -> Site) {
+        if let Some(reason) = self.misfit.take()
+            && self.bindable_from == 0
+            && self.conflicts.len() < MAX_CONFLICTS
+        {
+            self.conflicts.push(Conflict { site: site(), reason });
+        }
     }
 
     /// Completes an inferred fact by the declared one, and notes where the two cannot both be true.

@@ -321,6 +321,7 @@ impl Graph {
     pub fn why_not_constant(&self, value: ValueId) -> &'static str {
         let held = self.value(value);
         match () {
+            () if held.is_kept => "is to be kept",
             () if held.is_pinned => "is named by parts of the file that may change it",
             () if held.is_input && held.init.is_some() => "is an input with a default, which a caller may replace",
             () if held.is_input => "is an input",

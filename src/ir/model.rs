@@ -45,6 +45,8 @@ pub struct Model {
     pub(crate) proto: ModelProto,
     /// What the reader noticed and a user should know: fields this version does not know and so would drop.
     pub warnings: Vec<String>,
+    /// Whether anything is kept by name.
+    pub(crate) keeps_something: bool,
 }
 
 impl Clone for Model {
@@ -56,6 +58,7 @@ impl Clone for Model {
             functions: self.functions.clone(),
             proto: self.proto.clone(),
             warnings: self.warnings.clone(),
+            keeps_something: self.keeps_something,
         };
         let bodies = copy.functions.iter_mut().map(|function| &mut function.body);
         for graph in std::iter::once(&mut copy.graph).chain(bodies) {

@@ -41,6 +41,8 @@ pub struct Node {
     pub(crate) input_slots: u32,
     pub(crate) output_slots: u32,
     pub(crate) rank: Rank,
+    /// The user wants it to stay as it is.
+    pub(crate) is_kept: bool,
 }
 
 impl Node {
@@ -62,14 +64,26 @@ impl Node {
         }
     }
 
-    /// Whether this is the given operator of the default domain.
+    /// Whether this is the given operator of the default domain, and may be rewritten: one that is
+    /// [kept](Self::is_kept) is nothing that a rewrite could know.
     pub fn is(&self, op_type: &str) -> bool {
-        self.op_type() == op_type && self.domain().is_empty()
+        self.is_any(&[op_type])
     }
 
-    /// Whether this is one of the given operators of the default domain.
+    /// Whether this is one of the given operators of the default domain, and may be rewritten, as in [`Node::is`].
     pub fn is_any(&self, op_types: &[&str]) -> bool {
+        self.does_any(op_types) && !self.is_kept
+    }
+
+    /// Whether this is one of the given operators of the default domain: for what must be known of an operator that
+    /// stays as it is.
+    pub fn does_any(&self, op_types: &[&str]) -> bool {
         op_types.contains(&self.op_type()) && self.domain().is_empty()
+    }
+
+    /// Whether a user wants the operator to stay as it is; see [`Graph::keep_node`].
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// The attributes in the order of the file.
@@ -131,7 +145,7 @@ impl Node {
 
     /// What a `Constant` node yields; `None` for every other operator and for forms that are no dense tensor.
     pub fn constant_value(&self) -> Option<Tensor> {
-        if !self.is("Constant") {
+        if !self.does_any(&["Constant"]) {
             return None;
         }
         match self.attributes.first()?.value() {
@@ -164,8 +178,10 @@ pub struct Value {
     pub(crate) is_sparse: bool,
     /// Not defined in this graph but read from an enclosing one.
     pub(crate) is_outer: bool,
-    /// Parts of the file outside of operators refer to it by name.
+    /// Parts of the file outside of operators refer to it by name, or the user wants it kept.
     pub(crate) is_pinned: bool,
+    /// The user wants it to stay as it is; then it is pinned, too.
+    pub(crate) is_kept: bool,
 }
 
 impl Value {
@@ -212,10 +228,15 @@ impl Value {
         self.is_outer
     }
 
-    /// Whether parts of the file besides operators refer to the value by name: training information, quantization
-    /// annotations, sharding. Such a value counts as read, is no constant, and keeps its name.
+    /// Whether parts of the file besides operators refer to the value by name (training information, quantization
+    /// annotations, sharding), or a user wants it kept. Such a value counts as read, is no constant, and keeps its name.
     pub fn is_pinned(&self) -> bool {
         self.is_pinned
+    }
+
+    /// Whether a user wants the value to stay as it is; see [`Graph::keep_value`].
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// Whether a sparse initializer defines the value.

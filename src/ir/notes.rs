@@ -48,7 +48,9 @@ impl Graph {
             match vertex {
                 Vertex::Node(node) => {
                     dropped += notes.doc(&mut node.proto.doc_string) + notes.meta(&mut node.proto.metadata_props);
-                    dropped += notes.name(&mut node.proto.name);
+                    if !node.is_kept {
+                        dropped += notes.name(&mut node.proto.name);
+                    }
                     for attribute in &mut node.attributes {
                         dropped += notes.doc(&mut attribute.proto_mut().doc_string);
                         for tensor in attribute.tensors_mut() {

@@ -24,6 +24,17 @@ impl Dim {
     }
 }
 
+impl Dim {
+    /// Whether everything this one admits is admitted by `wider` too: names may change, what is fixed may not.
+    fn narrows(&self, wider: &Self) -> bool {
+        match (self, wider) {
+            (Self::Fixed(extent), Self::Fixed(promised)) => extent == promised,
+            (_, Self::Unknown) | (Self::Fixed(_) | Self::Sym(_), Self::Sym(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -32,6 +43,12 @@ impl fmt::Display for Dim {
             Self::Unknown => f.write_str("?"),
         }
     }
+}
+
+/// Whether the name of a dimension is one that exporters write for everything they know nothing of, so that equal names
+/// do not stand for equal extents.
+pub fn names_nothing(name: &str) -> bool {
+    matches!(name, "" | "?" | "None" | "unknown")
 }
 
 /// The dimensions of a tensor; the rank is known, each extent may not be.
@@ -47,6 +64,11 @@ impl Shape {
     /// The number of dimensions.
     pub fn rank(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether a tensor of this shape also has the shape `wider`.
+    pub fn narrows(&self, wider: &Self) -> bool {
+        self.rank() == wider.rank() && self.0.iter().zip(&wider.0).all(|(dim, wider)| dim.narrows(wider))
     }
 
     /// The dimensions that the operator `Shape` gives with these attributes: places below 0 count from the end.

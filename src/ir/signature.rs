@@ -49,6 +49,24 @@ impl ValueType {
     }
 }
 
+impl ValueType {
+    /// Whether a value of this type is also one of the type `wider`.
+    pub fn narrows(&self, wider: &Self) -> bool {
+        match (self, wider) {
+            (_, Self::Unknown) => true,
+            (Self::Tensor(this), Self::Tensor(wider)) => {
+                let shapes = match (&this.shape, &wider.shape) {
+                    (_, None) => true,
+                    (Some(shape), Some(wider)) => shape.narrows(wider),
+                    (None, Some(_)) => false,
+                };
+                this.dtype == wider.dtype && shapes
+            }
+            (this, wider) => this == wider,
+        }
+    }
+}
+
 impl fmt::Display for ValueType {
     /// As the textual syntax writes it: `float[N,3]`, `float[]` for an unknown rank, `float` for a scalar.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,6 +87,13 @@ pub struct TypedName {
     pub name: String,
     /// What the model declares of its type.
     pub ty: ValueType,
+}
+
+impl TypedName {
+    /// Whether the name is the same, and the type the same or a narrower one.
+    pub fn narrows(&self, wider: &Self) -> bool {
+        self.name == wider.name && self.ty.narrows(&wider.ty)
+    }
 }
 
 impl fmt::Display for TypedName {

@@ -71,17 +71,31 @@ fn shape(proto: &TensorShapeProto) -> Shape {
     )
 }
 
+/// Puts another shape into an entry of inputs, outputs or `value_info` that declares a tensor; what else it says of the
+/// type and of each dimension stays.
+pub(crate) fn set_shape(info: &mut ValueInfoProto, shape: &Shape) {
+    let Some(type_proto::Value::TensorType(tensor)) = info.r#type.as_mut().and_then(|ty| ty.value.as_mut()) else {
+        return;
+    };
+    let present = tensor.shape.get_or_insert_default();
+    present.dim.resize_with(shape.rank(), Default::default);
+    for (present, dim) in present.dim.iter_mut().zip(&shape.0) {
+        present.value = dim_value(dim);
+    }
+}
+
+fn dim_value(dim: &Dim) -> Option<dimension::Value> {
+    match dim {
+        Dim::Fixed(extent) => Some(dimension::Value::DimValue(i64::try_from(*extent).unwrap_or(i64::MAX))),
+        Dim::Sym(name) => Some(dimension::Value::DimParam(name.to_string())),
+        Dim::Unknown => None,
+    }
+}
+
 /// The message for a type; `None` where there is nothing to say or only words.
 pub(crate) fn to_proto(ty: &ValueType) -> Option<TypeProto> {
     let ValueType::Tensor(TensorType { dtype, shape }) = ty else { return None };
-    let dim = |dim: &Dim| tensor_shape_proto::Dimension {
-        value: match dim {
-            Dim::Fixed(extent) => Some(dimension::Value::DimValue(i64::try_from(*extent).unwrap_or(i64::MAX))),
-            Dim::Sym(name) => Some(dimension::Value::DimParam(name.to_string())),
-            Dim::Unknown => None,
-        },
-        ..Default::default()
-    };
+    let dim = |dim: &Dim| tensor_shape_proto::Dimension { value: dim_value(dim), ..Default::default() };
     let shape = shape.as_ref().map(|shape| TensorShapeProto { dim: shape.0.iter().map(dim).collect() });
     let tensor = type_proto::Tensor { elem_type: Some(dtype.to_onnx()), shape };
     Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() })

@@ -101,6 +101,9 @@ fn kernel(cx: &Cx<'_, '_>, weight: usize, rank: usize) -> Option<Vec<Extent>> {
 pub(super) fn conv(cx: &mut Cx<'_, '_>, data: usize, weight: usize) -> Option<()> {
     let shape = cx.shape(data)?;
     let channels = cx.shape(weight).and_then(|weight| weight.first().cloned().flatten());
+    let group = SymExpr::from(cx.int("group").unwrap_or(1));
+    let read = cx.shape(weight).and_then(|weight| weight.get(1)?.as_ref()?.mul(&group));
+    cx.state.merge(shape.get(1)?, &read);
     let mut output: Vec<Extent> = vec![None; shape.len()];
     *output.first_mut()? = shape.first()?.clone();
     *output.get_mut(1)? = channels;
@@ -143,6 +146,8 @@ fn conv_transpose(cx: &mut Cx<'_, '_>) -> Option<()> {
     let rank = shape.len().checked_sub(2)?;
     let group = SymExpr::from(cx.int("group")?);
     let channels = cx.shape(1).and_then(|weight| weight.get(1)?.as_ref()?.mul(&group));
+    let read = cx.shape(1).and_then(|weight| weight.first().cloned().flatten());
+    cx.state.merge(shape.get(1)?, &read);
     let mut output: Vec<Extent> = vec![None; shape.len()];
     *output.first_mut()? = shape.first()?.clone();
     *output.get_mut(1)? = channels;

@@ -2,7 +2,7 @@
 
 use super::arithmetic::{self, Binary};
 use crate::infer::cx::{Cx, Rule, small};
-use crate::infer::fact::{Element, Extent};
+use crate::infer::fact::{Element, Extent, Fact};
 use crate::infer::sym::SymExpr;
 use crate::ir::DType;
 
@@ -105,7 +105,7 @@ pub(super) fn set_useful(cx: &mut Cx<'_, '_>, elements: Vec<Element>) {
 
 fn binary(cx: &mut Cx<'_, '_>) -> Option<()> {
     let (left, right) = (cx.shape(0)?, cx.shape(1)?);
-    let shape = broadcast(&[left, right])?;
+    let shape = broadcast_inputs(cx, &[left, right])?;
     cx.set_shape(0, shape.clone());
     let operator = Binary::named(cx.node.op_type())?;
     // Mod of floats and of negative numbers follows another rule, which shapes never need.
@@ -118,7 +118,7 @@ fn binary(cx: &mut Cx<'_, '_>) -> Option<()> {
 fn variadic(cx: &mut Cx<'_, '_>) -> Option<()> {
     let count = cx.inputs.len();
     let shapes = (0..count).map(|slot| cx.shape(slot)).collect::<Option<Vec<_>>>()?;
-    let shape = broadcast(&shapes)?;
+    let shape = broadcast_inputs(cx, &shapes)?;
     cx.set_shape(0, shape.clone());
     let operator = match cx.node.op_type() {
         "Sum" => Binary::Add,
@@ -142,7 +142,7 @@ fn fold(cx: &mut Cx<'_, '_>, shape: &[Extent], operator: Binary, count: usize) -
 
 fn choose(cx: &mut Cx<'_, '_>) -> Option<()> {
     let shapes = (0..3).map(|slot| cx.shape(slot)).collect::<Option<Vec<_>>>()?;
-    let shape = broadcast(&shapes)?;
+    let shape = broadcast_inputs(cx, &shapes)?;
     cx.set_shape(0, shape.clone());
     let (condition, yes, no) = (spread(cx, 0, &shape)?, spread(cx, 1, &shape), spread(cx, 2, &shape));
     let unknown = || vec![Element::Unknown; condition.len()];
@@ -214,6 +214,29 @@ pub(in crate::infer::rules) fn broadcast(shapes: &[Vec<Extent>]) -> Option<Vec<E
             broadcast_extent(&aligned.collect::<Vec<_>>())
         })
         .collect()
+}
+
+/// [`broadcast`] of inputs of an operator; says where they do not go together, and what they must fulfil to do so.
+pub(in crate::infer::rules) fn broadcast_inputs(cx: &mut Cx<'_, '_>, shapes: &[Vec<Extent>]) -> Option<Vec<Extent>> {
+    let result = broadcast(shapes);
+    let Some(whole) = &result else {
+        let text = |shape: &Vec<Extent>| Fact { shape: Some(shape.clone()), ..Fact::default() }.shape_text();
+        let shapes: Vec<String> = shapes.iter().map(text).collect();
+        cx.state.misfit(|| format!("shapes {}, which do not broadcast", shapes.join(" and ")));
+        return None;
+    };
+    let one = SymExpr::from(1);
+    for shape in shapes {
+        for (extent, whole) in shape.iter().rev().zip(whole.iter().rev()) {
+            if let (Some(extent), Some(whole)) = (extent, whole)
+                && extent != whole
+                && *extent != one
+            {
+                cx.state.demands.broadcast(extent, whole);
+            }
+        }
+    }
+    result
 }
 
 /// One extent of a broadcast. The outer `None`: the extents do not go together.

@@ -34,7 +34,7 @@ pub(super) fn product_shape(cx: &mut Cx<'_, '_>, mut left: Vec<Extent>, mut righ
     let (columns, rows) = (right.pop()?, left.pop());
     let (inner, height) = (right.pop()?, left.pop()?);
     cx.state.merge(&rows?, &inner);
-    let mut shape = super::elementwise::broadcast(&[left, right])?;
+    let mut shape = super::elementwise::broadcast_inputs(cx, &[left, right])?;
     if !row {
         shape.push(height);
     }

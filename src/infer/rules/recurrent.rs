@@ -16,8 +16,18 @@ pub(super) fn recurrent(cx: &mut Cx<'_, '_>) -> Option<()> {
     let hidden = cx.int("hidden_size").filter(|size| *size > 0).map_or_else(|| recurrence_width(cx), fixed);
     let input: [Extent; 3] = cx.shape(0).and_then(|shape| shape.try_into().ok()).unwrap_or_default();
     let batch_first = cx.int("layout") == Some(1);
-    let [first, second, _] = input;
+    let [first, second, width] = input;
     let (sequence, batch) = if batch_first { (second, first) } else { (first, second) };
+    for slot in [5, 6] {
+        let state = cx.shape(slot).unwrap_or_default();
+        cx.state.merge(&batch, state.get(if batch_first { 0 } else { 1 }).unwrap_or(&None));
+    }
+    // DynamicQuantizeLSTM keeps its weights turned.
+    if cx.node.op_type() != "DynamicQuantizeLSTM"
+        && let Some(weight) = cx.shape(1)
+    {
+        cx.state.merge(&width, weight.get(2).unwrap_or(&None));
+    }
     let (whole, last) = if batch_first {
         (vec![batch.clone(), sequence, directions.clone(), hidden.clone()], vec![batch, directions, hidden])
     } else {

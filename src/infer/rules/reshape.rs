@@ -56,9 +56,18 @@ fn reshape(cx: &mut Cx<'_, '_>) -> Option<()> {
         && let Some(extent) = shape.get(place)
         && extent.is_none()
     {
-        let found = remaining(input, &shape, place);
+        let found = remaining(cx, input, &shape, place);
         if let Some(extent) = shape.get_mut(place) {
             *extent = found;
+        }
+    }
+    if inferred.is_none()
+        && let (Some(before), Some(after)) = (input.as_deref().and_then(product), product(&shape))
+        && before != after
+    {
+        match before.as_int().zip(after.as_int()) {
+            Some((before, after)) => cx.state.misfit(|| format!("{before} elements, which do not make {after}")),
+            None => cx.state.demands.equal(&before, &after),
         }
     }
     relabel(cx, shape);
@@ -66,7 +75,7 @@ fn reshape(cx: &mut Cx<'_, '_>) -> Option<()> {
 }
 
 /// The extent that makes up for what the others leave of the elements.
-fn remaining(input: &[Extent], shape: &[Extent], place: usize) -> Extent {
+fn remaining(cx: &mut Cx<'_, '_>, input: &[Extent], shape: &[Extent], place: usize) -> Extent {
     let mut others: Vec<Extent> = shape.to_vec();
     others.remove(place);
     // Extents that stand on both sides cancel, even where others of the input are unknown.
@@ -82,8 +91,16 @@ fn remaining(input: &[Extent], shape: &[Extent], place: usize) -> Extent {
     match whole.exact_div(&part) {
         Some(quotient) => Some(quotient),
         // A number that is no whole multiple is an invalid model; an expression must be a multiple in every run.
-        None if whole.as_int().is_some() && part.as_int().is_some() => None,
-        None => whole.floor_div(&part),
+        None if whole.as_int().is_some() && part.as_int().is_some() => {
+            cx.state.misfit(|| format!("{whole} elements, which no multiple of {part} makes"));
+            None
+        }
+        None => {
+            if let Some(rest) = whole.modulo(&part) {
+                cx.state.demands.equal(&rest, &SymExpr::from(0));
+            }
+            whole.floor_div(&part)
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod build;
 mod change;
+mod declare;
 mod names;
 mod nested;
 mod remove;

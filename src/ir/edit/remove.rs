@@ -3,15 +3,16 @@
 use std::mem;
 
 use super::broken;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ir::graph::{Graph, NodeId, ValueId};
 
 impl Graph {
     /// Removes an operator together with its outputs, which nothing may read any more.
     ///
     /// # Errors
-    /// Fails where an output is still read, or is an output of the graph.
+    /// Fails where an output is still read, or is an output of the graph, or the operator is kept.
     pub fn remove_node(&mut self, node: NodeId) -> Result<()> {
+        self.check_not_kept(node)?;
         let outputs: Vec<ValueId> = self.node_outputs(node).into_iter().flatten().collect();
         for &output in &outputs {
             if !self.is_unread(output) {
@@ -25,11 +26,21 @@ impl Graph {
     /// Removes an operator and leaves its outputs without a definition, for another operator to define.
     ///
     /// # Errors
-    /// Fails where the operator is not in the graph.
+    /// Fails where the operator is not in the graph, or is kept.
     pub fn detach_node(&mut self, node: NodeId) -> Result<()> {
+        self.check_not_kept(node)?;
         self.node_mut(node)?;
         self.net.remove_vertex(node.0);
         Ok(())
+    }
+
+    fn check_not_kept(&self, node: NodeId) -> Result<()> {
+        if !self.node(node).is_kept() {
+            return Ok(());
+        }
+        Err(Error::usage("an operator that is to be kept would have to go")
+            .at(self.site(node))
+            .help("keep the values it writes instead, or leave out the pass"))
     }
 
     /// Leaves an output slot of an operator empty and removes the value, which nothing may read. Empty slots at the end go.

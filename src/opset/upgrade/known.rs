@@ -154,7 +154,7 @@ impl Facts {
             "MatMul" => rank(0).zip(rank(1)).filter(|&(left, right)| left.min(right) >= 2).map(|(l, r)| l.max(r)),
             "Gather" => (rank(0)? + rank(1)?).checked_sub(1),
             op_type if op_type.starts_with("Reduce") => rank(0).filter(|_| held.attr_int("keepdims", 1) == 1),
-            op_type if KEEP_RANK.contains(&op_type) && (slot == 0 || held.is_any(&["Split", "TopK"])) => rank(0),
+            op_type if KEEP_RANK.contains(&op_type) && (slot == 0 || held.does_any(&["Split", "TopK"])) => rank(0),
             op_type if BROADCAST.contains(&op_type) => {
                 (0..held.input_slots()).map(rank).collect::<Option<Vec<_>>>()?.into_iter().max()
             }
