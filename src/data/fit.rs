@@ -103,6 +103,12 @@ fn split_sample_axis<'a>(
     // Rows of a batch where the model takes one: the most common mistake has a one-line answer.
     let rows_fit = samples.is_none() && shape.0.iter().zip(sample).skip(1).all(fits);
     match shape.0.first().and_then(Dim::fixed) {
+        Some(rows) if samples.is_some() && shape.0.iter().zip(sample).skip(1).all(fits) => {
+            let name = &input.name;
+            Err(error.help(format!(
+                "put {rows} rows into each sample: {name} = {name}.reshape(-1, {rows}, *{name}.shape[2:])"
+            )))
+        }
         Some(1) if rows_fit => Err(error.help(format!("put samples in front: {0} = {0}[:, None]", input.name))),
         _ => Err(error),
     }

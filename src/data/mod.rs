@@ -25,6 +25,7 @@ use std::path::Path;
 
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
+use crate::infer::Demand;
 use crate::ir::Signature;
 
 /// The number of samples of `synthetic` without a number.
@@ -51,6 +52,15 @@ pub trait Samples: Debug + Send + Sync {
     /// The right classes of one sample, one for each row of a batch; `None` where the data has no labels.
     fn label(&self, index: usize) -> Option<Vec<i64>>;
 
+    /// Lets a source that makes its inputs up settle on such as the model takes: `run` says whether it does. To be
+    /// called before the samples are used; others than the first call, and other sources, do nothing.
+    ///
+    /// # Errors
+    /// Passes on why `run` refused the most likely inputs, where it refused all.
+    fn settle(&self, _run: &dyn Fn(&NamedTensors) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
     /// What the samples are, in words for a report: "8 samples of `digits.npz`".
     fn describe(&self) -> String;
 }
@@ -61,8 +71,12 @@ pub struct Hints {
     /// The values an integer input may take, both ends included, from what the graph does with it: the rows of the
     /// table that a Gather reads, for instance.
     pub integer_bounds: BTreeMap<String, (i64, i64)>,
+    /// Values of integer inputs that choose between what the model can do: those it compares them with.
+    pub integer_choices: BTreeMap<String, Vec<i64>>,
     /// Extents of symbolic dimensions by name.
     pub dims: BTreeMap<String, u64>,
+    /// What must hold of extents for the model to run. A dimension without a name is called by its place: `x#1`.
+    pub demands: Vec<Demand>,
 }
 
 /// How to open a data source.
@@ -146,6 +160,10 @@ impl Samples for Limited {
 
     fn label(&self, index: usize) -> Option<Vec<i64>> {
         if index < self.limit { self.samples.label(index) } else { None }
+    }
+
+    fn settle(&self, run: &dyn Fn(&NamedTensors) -> Result<()>) -> Result<()> {
+        self.samples.settle(run)
     }
 
     fn describe(&self) -> String {

@@ -2,27 +2,54 @@
 //!
 //! Floats follow a normal distribution of mean 0 and deviation 1. Integers are never 0 where another value is allowed,
 //! since zeros hide errors:
-//! 1. inside the bounds in [`Hints`], where there are any;
-//! 2. else 1 for masks (by name) and for scalars and vectors, which are sizes, axes and lengths;
-//! 3. else 1 to the largest value for 8-bit types, which hold pixels or bytes;
-//! 4. else 1 or 2, which any table can look up.
+//! 1. the choices in [`Hints`](super::Hints), where there are any: one sample after the other takes the next;
+//! 2. inside the bounds there, where there are any;
+//! 3. else 1 for masks (by name) and for scalars and vectors, which are sizes, axes and lengths;
+//! 4. else 1 to the largest value for 8-bit types, which hold pixels or bytes;
+//! 5. else 1 or 2, which any table can look up.
 //!
 //! Every element depends on seed, sample, input and position alone.
+//!
+//! Where a model leaves dimensions open or chooses between ways by a number, there are several plans of what the inputs
+//! are; [`Samples::settle`] takes the first that the model runs with.
+
+use std::sync::OnceLock;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::{DataOptions, Samples, check_index, dims, plural};
 use crate::backend::NamedTensors;
-use crate::error::{Error, Result};
-use crate::ir::{DType, Tensor, TypedName};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{DType, Shape, Tensor, TypedName};
+
+/// The most plans that are tried.
+const MAX_PLANS: usize = 24;
+
+/// The most plans that are tried with a backend that says each time that it cannot run the model: that is seldom the
+/// fault of the inputs.
+const MAX_UNSUPPORTED: usize = 6;
+
+/// The most inputs that a description names.
+const MAX_DESCRIBED: usize = 4;
 
 /// Samples that are made when they are asked for.
 #[derive(Debug)]
 pub(super) struct Synthetic {
-    inputs: Vec<Generator>,
+    /// What the inputs may be, the most likely first.
+    plans: Vec<Plan>,
+    /// The plan that was settled on.
+    chosen: OnceLock<usize>,
     samples: usize,
     seed: u64,
+}
+
+/// What the inputs are.
+#[derive(Debug)]
+struct Plan {
+    inputs: Vec<Generator>,
+    /// How many samples in a row differ in the choices they make.
+    ways: usize,
 }
 
 #[derive(Debug)]
@@ -31,11 +58,15 @@ struct Generator {
     dtype: DType,
     shape: Vec<u64>,
     values: Values,
+    /// Whether the model leaves the shape open.
+    is_open: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Values {
     Normal,
+    /// One for all elements of a sample.
+    Choices(Vec<i64>),
     /// Both ends included.
     Integers(i64, i64),
     Bools,
@@ -45,16 +76,89 @@ impl Synthetic {
     /// # Errors
     /// Fails where an input has an unknown rank or a type that random data cannot stand in for.
     pub(super) fn new(samples: usize, options: &DataOptions<'_>) -> Result<Self> {
-        let shapes = dims::concrete_shapes(options.signature, options.hints)?;
-        let generator = |(input, shape): (&TypedName, Vec<u64>)| {
+        let all_shapes = dims::concrete_shapes(options.signature, options.hints)?;
+        // All choices in turn, then each of them alone.
+        let ways = options.hints.integer_choices.values().map(Vec::len).max().unwrap_or(0);
+        let picks = std::iter::once(None).chain((0..ways).filter(|_| ways > 1).map(Some));
+        let mut plans = Vec::new();
+        for pick in picks {
+            for shapes in &all_shapes {
+                if plans.len() < MAX_PLANS {
+                    plans.push(Plan::new(options, shapes, pick)?);
+                }
+            }
+        }
+        Ok(Self { plans, chosen: OnceLock::new(), samples, seed: options.seed })
+    }
+
+    fn plan(&self) -> Result<&Plan> {
+        let index = self.chosen.get().copied().unwrap_or(0);
+        self.plans.get(index).ok_or_else(|| Error::unsupported("no synthetic data for this model"))
+    }
+
+    fn sample(&self, plan: &Plan, index: usize) -> Result<NamedTensors> {
+        let generate = |(position, input): (usize, &Generator)| {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            random.set_stream((index * plan.inputs.len() + position) as u64);
+            Ok((input.name.clone(), input.tensor(index, &mut random)?))
+        };
+        plan.inputs.iter().enumerate().map(generate).collect()
+    }
+}
+
+impl Plan {
+    /// Inputs of these shapes; with a pick, each input that has choices takes that one alone.
+    fn new(options: &DataOptions<'_>, shapes: &[Vec<u64>], pick: Option<usize>) -> Result<Self> {
+        let mut ways = 1;
+        let mut generator = |(input, shape): (&TypedName, &Vec<u64>)| {
             let bounds = options.hints.integer_bounds.get(&input.name).copied();
             let dtype = input.ty.dtype().ok_or_else(|| no_values(input))?;
-            let values = values_of(input, dtype, shape.len(), bounds)?;
-            Ok(Generator { name: input.name.clone(), dtype, shape, values })
+            let choices =
+                options.hints.integer_choices.get(&input.name).map(|choices| suitable(choices, dtype, bounds));
+            let values = match choices.filter(|choices| !choices.is_empty()) {
+                Some(choices) => Values::Choices(match pick {
+                    Some(pick) => choices.get(pick.min(choices.len() - 1)).copied().into_iter().collect(),
+                    None => choices,
+                }),
+                None => values_of(input, dtype, shape.len(), bounds)?,
+            };
+            if let Values::Choices(choices) = &values {
+                ways = ways.max(choices.len());
+            }
+            let is_open = input.ty.shape().and_then(Shape::as_fixed).is_none();
+            Ok(Generator { name: input.name.clone(), dtype, shape: shape.clone(), values, is_open })
         };
-        let inputs = options.signature.inputs.iter().zip(shapes).map(generator).collect::<Result<_>>()?;
-        Ok(Self { inputs, samples, seed: options.seed })
+        let inputs = options.signature.inputs.iter().zip(shapes).map(&mut generator).collect::<Result<_>>()?;
+        Ok(Self { inputs, ways })
     }
+
+    /// What was chosen where the model leaves a choice, in words.
+    fn describe(&self) -> String {
+        let words = |input: &Generator| {
+            let extents: Vec<String> = input.shape.iter().map(u64::to_string).collect();
+            match &input.values {
+                Values::Choices(choices) => {
+                    let choices: Vec<String> = choices.iter().map(i64::to_string).collect();
+                    Some(format!("{} {}", input.name, choices.join(" or ")))
+                }
+                _ if input.is_open => Some(format!("{} {}", input.name, extents.join("x"))),
+                _ => None,
+            }
+        };
+        let mut all: Vec<String> = self.inputs.iter().filter_map(words).collect();
+        if all.len() > MAX_DESCRIBED {
+            all.truncate(MAX_DESCRIBED);
+            all.push("...".to_owned());
+        }
+        all.iter().map(|words| format!(", {words}")).collect()
+    }
+}
+
+/// The choices that type and bounds of an input allow.
+fn suitable(choices: &[i64], dtype: DType, bounds: Option<(i64, i64)>) -> Vec<i64> {
+    let (type_low, type_high) = type_range(dtype);
+    let (low, high) = bounds.unwrap_or((type_low, type_high));
+    choices.iter().copied().filter(|choice| (low.max(type_low)..=high.min(type_high)).contains(choice)).collect()
 }
 
 impl Samples for Synthetic {
@@ -64,38 +168,66 @@ impl Samples for Synthetic {
 
     fn get(&self, index: usize) -> Result<NamedTensors> {
         check_index(index, self.samples)?;
-        let generate = |(position, input): (usize, &Generator)| {
-            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-            random.set_stream((index * self.inputs.len() + position) as u64);
-            Ok((input.name.clone(), input.tensor(&mut random)?))
-        };
-        self.inputs.iter().enumerate().map(generate).collect()
+        self.sample(self.plan()?, index)
     }
 
     fn label(&self, _index: usize) -> Option<Vec<i64>> {
         None
     }
 
+    fn settle(&self, run: &dyn Fn(&NamedTensors) -> Result<()>) -> Result<()> {
+        if self.plans.len() <= 1 || self.chosen.get().is_some() {
+            return Ok(());
+        }
+        let (mut refusal, mut unsupported, mut tried) = (None, 0, 0);
+        for (number, plan) in self.plans.iter().enumerate() {
+            let samples = plan.ways.min(self.samples);
+            match (0..samples).try_for_each(|index| run(&self.sample(plan, index)?)) {
+                Ok(()) => {
+                    self.chosen.get_or_init(|| number);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    tried += 1;
+                    unsupported += usize::from(kind == ErrorKind::Unsupported);
+                    refusal = refusal.or(Some(error));
+                    let may_be_inputs =
+                        matches!(kind, ErrorKind::Backend | ErrorKind::Unsupported | ErrorKind::InvalidData);
+                    if !may_be_inputs || unsupported >= MAX_UNSUPPORTED {
+                        break;
+                    }
+                }
+            }
+        }
+        self.chosen.get_or_init(|| 0);
+        tracing::debug!(tried, "no made-up inputs suit the model");
+        refusal.map_or(Ok(()), Err)
+    }
+
     fn describe(&self) -> String {
-        format!("{} (seed {})", plural(self.samples, "synthetic sample"), self.seed)
+        let choices = self.plan().map(Plan::describe).unwrap_or_default();
+        format!("{} (seed {}{choices})", plural(self.samples, "synthetic sample"), self.seed)
     }
 }
 
 impl Generator {
-    fn tensor(&self, random: &mut ChaCha8Rng) -> Result<Tensor> {
+    fn tensor(&self, sample: usize, random: &mut ChaCha8Rng) -> Result<Tensor> {
         let count = self.shape.iter().product::<u64>() as usize;
         let shape = self.shape.as_slice();
-        match self.values {
+        match &self.values {
+            Values::Choices(choices) => {
+                let choice = choices.get(sample % choices.len().max(1)).copied().unwrap_or(0);
+                Tensor::new(self.dtype, shape, self.bytes_of(choice).repeat(count))
+            }
             Values::Normal => {
                 let values: Vec<f32> = (0..count).map(|_| normal(random)).collect();
                 Tensor::from_floats(self.dtype, shape, &values)
             }
             Values::Integers(low, high) => {
-                let width = self.dtype.bits() as usize / 8;
-                let mut data = Vec::with_capacity(count * width);
+                let mut data = Vec::with_capacity(count * 8);
                 for _ in 0..count {
-                    // Two's complement: the low bytes are the same in every narrower type that holds the value.
-                    data.extend_from_slice(&uniform(random, low, high).to_le_bytes()[..width]);
+                    data.extend_from_slice(&self.bytes_of(uniform(random, *low, *high)));
                 }
                 Tensor::new(self.dtype, shape, data)
             }
@@ -104,6 +236,13 @@ impl Generator {
                 Tensor::new(self.dtype, shape, data)
             }
         }
+    }
+
+    /// An integer in the type of the input. Two's complement: the low bytes are the same in every narrower type that
+    /// holds the value.
+    fn bytes_of(&self, number: i64) -> Vec<u8> {
+        let width = self.dtype.bits() as usize / 8;
+        number.to_le_bytes().into_iter().take(width).collect()
     }
 }
 
@@ -170,7 +309,7 @@ fn no_values(input: &TypedName) -> Error {
 mod tests {
     use super::*;
     use crate::data::Hints;
-    use crate::ir::{Shape, Signature, ValueType};
+    use crate::ir::{Signature, ValueType};
 
     fn input(name: &str, dtype: DType, shape: &[u64]) -> TypedName {
         TypedName { name: name.into(), ty: ValueType::tensor(dtype, Some(Shape::fixed(shape.iter().copied()))) }

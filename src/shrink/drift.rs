@@ -35,7 +35,8 @@ impl std::fmt::Debug for Comparing<'_> {
 /// # Errors
 /// As [`open`]; [`ErrorKind::CannotValidate`] where no data was named and none can be made up.
 pub fn data_for(model: &Model, spec: Option<&str>, seed: u64) -> Result<Box<dyn Samples>> {
-    let hints = Hints::from_graph(&model.graph);
+    let is_made_up = spec.is_none_or(|spec| spec.starts_with("synthetic"));
+    let hints = if is_made_up { Hints::from_model(model) } else { Hints::default() };
     let options = DataOptions { signature: &model.signature(), seed, hints: &hints, limit: None };
     match spec {
         Some(spec) => open(spec, &options),
@@ -75,7 +76,17 @@ fn measure_with(
     let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN };
     how.progress.start("comparing", samples.len() as u64);
     let before = load(backend, reference, &options).map_err(|e| cannot_run("the model", e))?;
-    let after = load(backend, candidate, &options).map_err(|e| does_not_run(e, "load"))?;
+    samples.settle(&|inputs| before.run(inputs).map(drop)).map_err(|e| cannot_run("the model", e))?;
+    let after = load(backend, candidate, &options).map_err(|e| match e.kind() {
+        // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
+        ErrorKind::Unsupported | ErrorKind::CannotValidate
+            if backend != BackendChoice::Tract && load(BackendChoice::OnnxRuntime, reference, &options).is_ok() =>
+        {
+            e.reframed(ErrorKind::WorseFile, "the result does not load, the original does")
+                .help("leave out the step that made it so: --dump-each writes the model after each one")
+        }
+        _ => does_not_run(e, "load"),
+    })?;
     let progress = |_, _| how.progress.advance(1);
     let compare_options = CompareOptions { noise: true, seed: how.seed, progress: Some(&progress) };
     let report = compare(&*before, &*after, samples, &compare_options).map_err(|e| whose_fault(e, &*before, samples));
