@@ -21,6 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use clap::error::{ContextKind, ContextValue};
 use onnx_shrink::error::did_you_mean;
 use onnx_shrink::{Error, ErrorKind, Result};
 
@@ -34,7 +35,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output and are no failure.
             if error.use_stderr()
-                && let Some(mistake) = mistaken_command()
+                && let Some(mistake) = mistaken_command().or_else(|| one_too_many(&error))
             {
                 style::error(&mistake);
             } else {
@@ -77,6 +78,20 @@ fn mistaken_command() -> Option<Error> {
         Error::usage(format!("`{first}` is no command, and there is no model of that name"))
             .help(format!("did you mean `{meant}`?"))
     })
+}
+
+/// The error for a second model, which would be taken for a command.
+fn one_too_many(error: &clap::Error) -> Option<Error> {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    if args::command().get_subcommands().any(|command| command.get_name() == name) {
+        let error = Error::usage(format!("the command `{name}` comes too late"));
+        return Some(error.help(format!("put it in front: onnx-shrink {name} ...")));
+    }
+    Some(
+        Error::usage(format!("`{name}` is one argument too many"))
+            .expected("one model")
+            .help("run onnx-shrink once for each model; `check` compares two"),
+    )
 }
 
 fn exit_code(kind: ErrorKind) -> u8 {

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::external::ExternalFiles;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use super::{mmap, pins, types};
+use super::{foreign, mmap, pins, types};
 use crate::error::{Error, Result, Site};
 use crate::ir::edit::NamePool;
 use crate::ir::graph::Output;
@@ -36,11 +36,13 @@ pub fn decode(bytes: Bytes, folder: Option<&Path>) -> Result<Model> {
     if size == 0 {
         return Err(Error::invalid_model("the file is empty").expected("an ONNX model"));
     }
-    let proto = ModelProto::decode(bytes).map_err(|e| not_onnx(&e))?;
+    let proto = ModelProto::decode(bytes.clone()).map_err(|e| not_onnx(&bytes, &e))?;
     if proto.graph.is_none() {
-        return Err(Error::invalid_model("the file is not an ONNX model, or it is cut off")
-            .expected("a protobuf message with a graph")
-            .found(format!("{size} bytes without one")));
+        return Err(foreign_file(&bytes).unwrap_or_else(|| {
+            Error::invalid_model("the file is not an ONNX model, or it is cut off")
+                .expected("a protobuf message with a graph")
+                .found(format!("{size} bytes without one"))
+        }));
     }
     let mut warnings = Vec::new();
     let kept = proto.encoded_len();
@@ -56,10 +58,22 @@ pub fn decode(bytes: Bytes, folder: Option<&Path>) -> Result<Model> {
     Ok(model)
 }
 
+/// The error for a file that is known to be something else.
+fn foreign_file(bytes: &[u8]) -> Option<Error> {
+    let (found, help) = foreign::kind_of(bytes)?;
+    Some(Error::invalid_model("the file is not an ONNX model").expected("an ONNX model").found(found).help(help))
+}
+
 /// prost's message repeats the whole path of fields; the last part says what is wrong.
-fn not_onnx(error: &prost::DecodeError) -> Error {
+fn not_onnx(bytes: &[u8], error: &prost::DecodeError) -> Error {
+    if let Some(error) = foreign_file(bytes) {
+        return error;
+    }
     let text = error.to_string();
-    let reason = text.rsplit(": ").next().unwrap_or(&text).to_owned();
+    let reason = match text.rsplit(": ").next().unwrap_or(&text) {
+        "buffer underflow" => format!("a file that ends in the middle of a field, after {} bytes", bytes.len()),
+        reason => reason.to_owned(),
+    };
     Error::invalid_model("the file is not an ONNX model, or it is cut off")
         .expected("a protobuf message of ONNX's schema")
         .found(reason)

@@ -5,15 +5,33 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, did_you_mean};
 
 /// Maps a file into memory; nothing is read until it is looked at.
 ///
 /// # Errors
 /// Fails where the path is a folder, does not exist or cannot be read.
 pub(crate) fn map(path: &Path) -> Result<Bytes> {
-    let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    let file = File::open(path).map_err(|e| {
+        let is_missing = e.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io("open", path, e);
+        match is_missing.then(|| similar(path)).flatten() {
+            Some(meant) => error.help(format!("did you mean `{meant}`?")),
+            None => error,
+        }
+    })?;
     map_file(&file, path)
+}
+
+/// A file beside a missing one that was probably meant.
+fn similar(path: &Path) -> Option<String> {
+    let folder = path.parent()?;
+    let name = path.file_name()?.to_str()?;
+    let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok()?;
+    let names: std::collections::BTreeSet<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let meant = did_you_mean(name, names.iter().map(String::as_str))?;
+    Some(folder.join(meant).display().to_string())
 }
 
 /// Maps an open file; `path` is for errors.

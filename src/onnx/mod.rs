@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 pub(crate) mod external;
+mod foreign;
 pub(crate) mod mmap;
 mod pins;
 pub mod proto;
