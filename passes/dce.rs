@@ -87,7 +87,9 @@ fn drop_functions(model: &mut Model, cx: &mut Cx<'_>) -> Changed {
     }
     let before = model.functions.len();
     model.functions.retain(|function| {
-        let keep = called.contains(&(function.domain().to_owned(), function.name().to_owned()));
+        let keep = called.contains(&(function.domain().to_owned(), function.name().to_owned()))
+            || function.body.nodes().into_iter().any(|node| function.body.node(node).is_kept())
+            || function.body.values().into_iter().any(|value| function.body.value(value).is_kept());
         if !keep {
             cx.applied(Site::default(), format!("removed function `{}`, which nothing calls", function.name()));
         }

@@ -15,9 +15,12 @@ mod fuse_chains;
 mod fuse_conv;
 mod fuse_pad;
 mod inline_if;
+mod keep;
 mod layers;
 mod prune;
 mod quant8;
+mod set_dim;
+mod set_shape;
 mod strip;
 mod upgrade_opset;
 
@@ -25,6 +28,9 @@ use crate::pass::PassInfo;
 
 /// Every pass, in the order in which lists show them.
 pub const ALL: &[PassInfo] = &[
+    set_shape::INFO,
+    set_dim::INFO,
+    keep::INFO,
     freeze_defaults::INFO,
     upgrade_opset::INFO,
     inline_if::INFO,

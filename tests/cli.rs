@@ -491,3 +491,74 @@ fn a_killed_run_never_mixes_model_and_side_file() {
     sandbox.run(&args).ok();
     assert_eq!(sandbox.files(), ["m.onnx", "o.onnx", "o.onnx.data"]);
 }
+
+/// Inputs whose dimensions are open, with what exporters write to compute a shape.
+const OPEN: &str = "
+g (float[N,S,4] x, int64[N] lengths) => (float[N,K] y) < int64[1] last = {-1}, int64 zero = {0}, int64[1] axis = {0} > {
+  s = Shape(x)
+  n = Gather(s, zero)
+  n1 = Unsqueeze(n, axis)
+  shape = Concat<axis = 0>(n1, last)
+  flat = Reshape(x, shape)
+  [middle] a = Identity(flat)
+  y = Relu(a)
+}";
+
+#[test]
+fn fixes_shapes_and_remembers_it() {
+    let sandbox = Sandbox::with_model(OPEN);
+    let ran = sandbox.run(&["m.onnx", "--input-shape", "x:?x5x4", "--dim", "N=2", "-o", "o.onnx"]).ok();
+    assert!(ran.stdout.contains("set-dim=N:to=2"), "{}", ran.stdout);
+    let text = sandbox.run(&["print", "o.onnx"]).ok().stdout;
+    assert!(text.contains("float[2,5,4] x, int64[2] lengths") && text.contains("float[2,20] y"), "{text}");
+    assert!(!text.contains("Shape(") && !text.contains("Gather("), "{text}");
+    let ran = sandbox.run(&["inspect", "o.onnx", "--json"]).ok();
+    let inspection: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let pipeline = inspection["metadata"]["onnx_shrink.pipeline"].as_str().unwrap();
+    assert_eq!(pipeline, "set-shape=x:to=?x5x4,set-dim=N:to=2,simplify");
+    sandbox.run(&["m.onnx", "-p", pipeline, "-o", "again.onnx"]).ok();
+    assert_eq!(sandbox.read("o.onnx"), sandbox.read("again.onnx"));
+    sandbox.run(&["check", "m.onnx", "o.onnx"]).ok();
+}
+
+#[test]
+fn keeps_what_is_named() {
+    let sandbox = Sandbox::with_model(OPEN);
+    sandbox.run(&["m.onnx", "--keep", "middle", "--keep", "n1", "-o", "o.onnx"]).ok();
+    let text = sandbox.run(&["print", "o.onnx"]).ok().stdout;
+    assert!(text.contains("[middle] a = Identity(") && text.contains("n1 = Unsqueeze("), "{text}");
+}
+
+#[test]
+fn mistakes_in_shapes_and_names_leave_no_trace() {
+    let sandbox = Sandbox::with_model(OPEN);
+    let fails = |args: &[&str], words: &[&str]| {
+        fails_without_trace(&sandbox, &[&["m.onnx", "-o", "o.onnx"], args].concat(), 2, words);
+    };
+    fails(&["--input-shape", "xx:1x5x4"], &["did you mean `x`?"]);
+    fails(&["--input-shape", "x:1x5"], &["has 3 dimensions, and the shape 2 dimensions"]);
+    fails(&["--input-shape", "x:1x5x7"], &["axis 2", "is 4, and cannot become 7"]);
+    fails(&["--input-shape", ":1x5x7"], &["INPUT:SHAPE"]);
+    fails(&["--dim", "NN=1"], &["did you mean `N`?"]);
+    fails(&["--dim", "N"], &["NAME=EXTENT"]);
+    fails(&["--dim", "N=1", "--dim", "N=2"], &["`N` is given twice"]);
+    fails(&["--keep", "midle"], &["did you mean `middle`?"]);
+    fails(&["--dim", "N=1", "--inputs", "no.npz"], &["`no.npz` does not exist"]);
+}
+
+#[test]
+fn says_what_a_file_is_that_is_no_model() {
+    let sandbox = Sandbox::with_model(NET);
+    let fails = |args: &[&str], words: &[&str]| fails_without_trace(&sandbox, args, 2, words);
+    fs::write(sandbox.path("t.onnx"), "hello, world").unwrap();
+    fs::write(sandbox.path("lfs.onnx"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n").unwrap();
+    let half = sandbox.read("m.onnx").len() / 2;
+    fs::write(sandbox.path("half.onnx"), &sandbox.read("m.onnx")[..half]).unwrap();
+    fails(&["t.onnx", "--dry-run"], &["a text, which begins with `hello, world`"]);
+    fails(&["lfs.onnx", "--dry-run"], &["git lfs pull"]);
+    fails(&["half.onnx", "--dry-run"], &["ends in the middle of a field"]);
+    fails(&["n.onnx", "--dry-run"], &["did you mean `m.onnx`?"]);
+    fails(&["m.onnx", "half.onnx", "--dry-run"], &["one argument too many"]);
+    fails(&["m.onnx", "check", "--dry-run"], &["put it in front"]);
+    fails(&["m.onnx", "--dry-run", "--report", "no/r.json"], &["the folder of the report"]);
+}

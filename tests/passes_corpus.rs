@@ -15,7 +15,7 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, RemarkKind, Scratch};
 use onnx_shrink::{ErrorKind, Result, passes};
 
-/// Passes and the options they run with.
+/// Passes and the options they run with. Those that need names of one model are in tests/signature.rs.
 const STEPS: &[(&str, &str, &str)] = &[
     ("dce", "", ""),
     ("eliminate-identity", "", ""),

@@ -10,6 +10,9 @@ use crate::ir::{Graph, NodeId, ValueId};
 /// Fails where an edit does.
 pub(in crate::passes) fn bypass(graph: &mut Graph, node: NodeId, from: ValueId) -> Result<Result<(), &'static str>> {
     let Some(to) = graph.output(node, 0) else { return Ok(Err("it has no output")) };
+    if graph.value(to).is_kept() {
+        return Ok(Err("its output is to be kept"));
+    }
     if graph.value(to).is_pinned() {
         return Ok(Err("other parts of the file refer to its output by name"));
     }

@@ -1,8 +1,9 @@
-//! What several passes share: facts about values, edits that clean up behind them, folding of arithmetic into weights.
+//! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into weights.
 
 pub(super) mod affine;
 pub(super) mod edit;
 pub(super) mod facts;
+pub(super) mod narrow;
 pub(super) mod pattern;
 pub(super) mod producer;
 pub(super) mod trial;

@@ -16,7 +16,8 @@
 //! A stretch stays where
 //! 1. types of its ends are unknown or differ;
 //! 2. it computes nothing with weights, or its branches do not meet in an Add;
-//! 3. its end is an output of the model that cannot take the value of its start.
+//! 3. its end is an output of the model that cannot take the value of its start;
+//! 4. something in it is to be kept, or named by other parts of the file.
 
 mod apply;
 mod measure;

@@ -104,7 +104,17 @@ impl<'g> Trunk<'g> {
         self.path(start, end)?;
         let operators = self.between(start, end);
         let parameters = self.parameters(&operators);
-        Some(Stretch { start, end, operators, parameters }).filter(|stretch| self.same_type(stretch))
+        let stretch = Stretch { start, end, operators, parameters };
+        (self.same_type(&stretch) && !self.is_kept(&stretch)).then_some(stretch)
+    }
+
+    /// Whether anything in a stretch, or its end, must stay.
+    fn is_kept(&self, stretch: &Stretch) -> bool {
+        let graph = self.graph;
+        stretch.operators.iter().any(|&node| {
+            let mut written = graph.node_outputs(node).into_iter().flatten();
+            graph.node(node).is_kept() || written.any(|value| graph.value(value).is_pinned())
+        })
     }
 
     /// Residual blocks, in topological order.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
-use onnx_shrink::pass::pipeline::PRESETS;
-use onnx_shrink::passes;
+use onnx_shrink::pass::pipeline::{PRESETS, Step};
+use onnx_shrink::{Error, Result, passes};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,8 @@ Examples:
       half of the weights zero, int8 arithmetic calibrated on real inputs
   onnx-shrink model.onnx -p quant8 -o small.onnx --inputs calib.npz --max-drift snr=30 --max-drift top1=0.99
       the same, refused unless it stays that close to the original
+  onnx-shrink model.onnx --input-shape x:1x3x224x224 -o fixed.onnx
+      shapes fixed, and what was computed from them folded away
   onnx-shrink check model.onnx small.onnx --inputs eval.npz --max-drift top1=0.99
       the gate alone, for CI
   onnx-shrink inspect model.onnx
@@ -89,6 +91,58 @@ pub(super) struct Common {
     pub(super) verbose: u8,
 }
 
+/// Options that narrow the signature of a model.
+#[derive(Debug, Args)]
+pub(super) struct Narrowing {
+    /// Fix the shape of an input: x:1x3x224x224; may be repeated
+    ///
+    /// `?` leaves a dimension as it is, and a name gives an open one that name: x:?x3xHxW. The name of the input may be
+    /// left out where there is only one, and extents may be separated by commas. A dimension with a name is fixed
+    /// wherever that name stands, in other inputs too.
+    #[arg(long, value_name = "INPUT:SHAPE")]
+    pub(super) input_shape: Vec<String>,
+    /// Fix a dimension by its name, or rename it: N=1, S=sequence; may be repeated
+    #[arg(long, value_name = "NAME=EXTENT")]
+    pub(super) dim: Vec<String>,
+}
+
+impl Narrowing {
+    /// The steps of a pipeline that do so.
+    pub(super) fn steps(&self) -> Result<Vec<Step>> {
+        let shapes = self.input_shape.iter().map(|text| match text.rsplit_once(':') {
+            Some((name, shape)) if !name.is_empty() && !shape.is_empty() => {
+                Ok(Step::new("set-shape", &[("", name), ("to", shape)]))
+            }
+            None if !text.is_empty() => Ok(Step::new("set-shape", &[("to", text)])),
+            _ => Err(Error::usage("`--input-shape` does not take this value")
+                .expected("INPUT:SHAPE, for instance x:1x3x224x224")
+                .found(format!("`{text}`"))),
+        });
+        let dims = self.dim.iter().map(|text| match text.rsplit_once('=') {
+            Some((name, extent)) if !name.is_empty() && !extent.is_empty() => {
+                Ok(Step::new("set-dim", &[("", name), ("to", extent)]))
+            }
+            _ => Err(Error::usage("`--dim` does not take this value")
+                .expected("NAME=EXTENT, for instance N=1")
+                .found(format!("`{text}`"))),
+        });
+        let names = |texts: &'_ [String], separator| -> Option<String> {
+            let names: Vec<&str> =
+                texts.iter().map(|text| text.rsplit_once(separator).map_or("", |(n, _)| n)).collect();
+            let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+            twice.map(|(_, name)| (*name).to_owned())
+        };
+        if let Some(name) = names(&self.input_shape, ':') {
+            let of = if name.is_empty() { String::new() } else { format!(" of input `{name}`") };
+            return Err(Error::usage(format!("the shape{of} is given twice")));
+        }
+        if let Some(name) = names(&self.dim, '=') {
+            return Err(Error::usage(format!("dimension `{name}` is given twice")));
+        }
+        shapes.chain(dims).collect()
+    }
+}
+
 /// Options about running models.
 #[derive(Debug, Args)]
 pub(super) struct Running {
@@ -119,6 +173,11 @@ pub(super) struct ShrinkArgs {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) narrowing: Narrowing,
+    /// Keep an operator or value of that name as it is, through all passes; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) keep: Vec<String>,
     /// Do everything but write the output
     #[arg(long, conflicts_with = "output")]
     pub(super) dry_run: bool,
@@ -174,6 +233,8 @@ pub(super) struct CheckArgs {
     /// Inputs to run both on: .npz, .npy, a folder, or synthetic[:N] [default: synthetic:4]
     #[arg(long, value_name = "DATA")]
     pub(super) inputs: Option<String>,
+    #[command(flatten)]
+    pub(super) narrowing: Narrowing,
     #[command(flatten)]
     pub(super) running: Running,
     /// Print the comparison as JSON

@@ -2,6 +2,7 @@
 
 use onnx_shrink::Result;
 use onnx_shrink::check::{CheckOptions, Checked, check};
+use onnx_shrink::pass::pipeline::Pipeline;
 use onnx_shrink::shrink::Status;
 
 use super::args::{CheckArgs, Running};
@@ -16,6 +17,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
         backend: backend.parse()?,
         seed: *seed,
+        narrowing: Pipeline::default().after(args.narrowing.steps()?),
     };
     let Checked { report, refusal } = check(&args.reference, &args.candidate, &options, &Bars::new(args.common.quiet))?;
     if args.json {

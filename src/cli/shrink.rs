@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onnx_shrink::pass::RemarkKind;
+use onnx_shrink::pass::pipeline::{Pipeline, Step};
 use onnx_shrink::pass::report::StepReport;
 use onnx_shrink::shrink::{Report, ShrinkOptions, Shrunk, Status, shrink};
 use onnx_shrink::{Error, Result};
@@ -18,6 +19,14 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
         return Err(Error::usage("no output is named")
             .expected("-o FILE, or --dry-run to write nothing")
             .help(format!("for instance: onnx-shrink {} -p {} -o small.onnx", model.display(), args.passes)));
+    }
+    // Before the work begins: a report that cannot be written should not cost an hour of it.
+    if let Some(path) = &args.report
+        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+    {
+        return Err(Error::usage(format!("the folder of the report `{}` does not exist", path.display()))
+            .expected(format!("a folder `{}`", folder.display()))
+            .help("make it first, or name another report"));
     }
     let options = options(args)?;
     let Shrunk { report, refusal } = shrink(model, &options, &Bars::new(args.common.quiet))?;
@@ -53,8 +62,19 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         stop_after: args.stop_after,
         verify_each: args.verify_each,
         external_from_bytes: args.external_data,
-        ..ShrinkOptions::new(args.passes.parse()?)
+        ..ShrinkOptions::new(pipeline(args)?)
     })
+}
+
+/// The passes, behind the steps that other options stand for: the pipeline alone says how the file was made.
+fn pipeline(args: &ShrinkArgs) -> Result<Pipeline> {
+    let names: Vec<(&str, &str)> =
+        args.keep.iter().enumerate().map(|(i, name)| (if i == 0 { "" } else { "name" }, name.as_str())).collect();
+    if names.iter().any(|(_, name)| name.is_empty()) {
+        return Err(Error::usage("`--keep` needs the name of an operator or value"));
+    }
+    let keep = (!names.is_empty()).then(|| Step::new("keep", &names));
+    Ok(args.passes.parse::<Pipeline>()?.after(args.narrowing.steps()?.into_iter().chain(keep)))
 }
 
 fn render(report: &Report) -> String {
@@ -111,7 +131,7 @@ fn steps(steps: &[StepReport]) -> String {
                 count(RemarkKind::Skipped).to_string(),
                 format!("{:.2}", step.seconds),
             ]);
-        } else if step.round == 1 {
+        } else if step.round == 1 && count(RemarkKind::Note) == 0 {
             // A preset repeats its passes until none finds anything: that the last round is idle says nothing.
             idle.push(&step.step);
         }

@@ -1,7 +1,8 @@
 //! Runs a plan: pass after pass, each one checked.
 //!
 //! A model whose operator set is too old for a pass is raised to what the pass needs, as a step of its own.
-//! After every pass the structure of the model and its signature must be as sound as before; what is not names the pass.
+//! After every pass the structure of the model must be as sound as before, its signature the same (or a narrower one,
+//! after a pass that is there for that), and what a user wants kept must still be there; what is not names the pass.
 
 use std::fmt;
 use std::io;
@@ -10,11 +11,11 @@ use std::time::Instant;
 
 use super::pipeline::{Pipeline, Plan, Planned};
 use super::report::StepReport;
-use super::{Changed, Cx, Effect, Env};
+use super::{Changed, Cx, Effect, Env, PassInfo, Scope};
 use crate::census::census;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::text::{self, PrintOptions};
-use crate::ir::{Model, Signature, TypedName, check};
+use crate::ir::{Kept, Model, Signature, TypedName, check};
 use crate::onnx::{self, EncodeOptions};
 
 /// A group that has not settled by then never will: two of its passes undo each other's work.
@@ -71,7 +72,7 @@ impl Run {
 /// Passes on what a pass returns; [`ErrorKind::BrokenPass`] where a pass left the model damaged or changed its
 /// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass and cannot be raised.
 pub fn run(mut plan: Plan, model: &mut Model, env: &Env<'_>, options: &RunOptions<'_>) -> Result<Run> {
-    let mut runner = Runner { env, options, signature: model.signature(), run: Run::default() };
+    let mut runner = Runner { env, options, signature: model.signature(), kept: model.kept(), run: Run::default() };
     if let Some(folder) = options.dump_each {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
     }
@@ -97,6 +98,7 @@ struct Runner<'a> {
     env: &'a Env<'a>,
     options: &'a RunOptions<'a>,
     signature: Signature,
+    kept: Kept,
     run: Run,
 }
 
@@ -146,7 +148,8 @@ impl Runner<'_> {
             let what = format!("pass `{}` left a damaged model behind", info.name);
             e.reframed(ErrorKind::BrokenPass, what).help(report_it(info.name))
         })?;
-        self.check_signature(info.name, model)?;
+        self.check_signature(info, model)?;
+        self.check_kept(info.name, model)?;
         let after = census(model);
         tracing::info!(
             pass = %planned.text, changed = changed.is_yes(), seconds,
@@ -168,22 +171,42 @@ impl Runner<'_> {
         Ok(changed)
     }
 
-    fn check_signature(&self, pass: &str, model: &Model) -> Result<()> {
+    fn check_signature(&mut self, info: &PassInfo, model: &Model) -> Result<()> {
         let now = model.signature();
         if now == self.signature {
             return Ok(());
         }
+        let may_narrow = info.scope == Scope::Signature;
+        let is_sound = |before: Option<&TypedName>, after: Option<&TypedName>| match (before, after) {
+            (Some(before), Some(after)) if may_narrow => after.narrows(before),
+            (before, after) => before == after,
+        };
         let sides = [("input", &self.signature.inputs, &now.inputs), ("output", &self.signature.outputs, &now.outputs)];
         let difference = sides.into_iter().find_map(|(side, before, after)| {
-            let place = (0..before.len().max(after.len())).find(|&i| before.get(i) != after.get(i))?;
+            let place = (0..before.len().max(after.len())).find(|&i| !is_sound(before.get(i), after.get(i)))?;
             let text =
                 |name: Option<&TypedName>| name.map_or(format!("no {side} {place}"), |name| format!("{side} `{name}`"));
             Some((text(before.get(place)), text(after.get(place))))
         });
-        let (expected, found) = difference.unwrap_or_default();
-        Err(Error::new(ErrorKind::BrokenPass, format!("pass `{pass}` changed the signature of the model"))
+        let Some((expected, found)) = difference else {
+            self.signature = now;
+            return Ok(());
+        };
+        let how = if may_narrow { "in another way than to narrow shapes" } else { "" };
+        let what = format!("pass `{}` changed the signature of the model {how}", info.name);
+        Err(Error::new(ErrorKind::BrokenPass, what.trim_end())
             .expected(expected)
             .found(found)
+            .help(report_it(info.name)))
+    }
+
+    fn check_kept(&mut self, pass: &str, model: &Model) -> Result<()> {
+        let now = model.kept();
+        let Some(lost) = self.kept.lost_in(&now) else {
+            self.kept = now;
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::BrokenPass, format!("pass `{pass}` removed {lost}, which is to be kept"))
             .help(report_it(pass)))
     }
 }

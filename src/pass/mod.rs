@@ -44,7 +44,7 @@ impl fmt::Display for Effect {
     }
 }
 
-/// Which graphs a pass works on.
+/// Which part of a model a pass works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
@@ -52,6 +52,9 @@ pub enum Scope {
     MainGraph,
     /// The main graph, graphs in attributes, and functions.
     AllGraphs,
+    /// The types of the model's inputs, and those of all values that follow from them. No other pass may change the
+    /// signature; this one may narrow the shapes of inputs and outputs.
+    Signature,
 }
 
 impl fmt::Display for Scope {
@@ -59,6 +62,7 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Self::MainGraph => "main graph",
             Self::AllGraphs => "all graphs",
+            Self::Signature => "the shapes of inputs and what follows from them",
         })
     }
 }
@@ -113,7 +117,7 @@ pub struct PassInfo {
     pub summary: &'static str,
     /// What it may do to the results.
     pub effect: Effect,
-    /// Which graphs it works on.
+    /// Which part of a model it works on.
     pub scope: Scope,
     /// The lowest version of the default operator set it can work with, where there is one.
     pub min_opset: Option<i64>,

@@ -21,6 +21,8 @@ pub enum OptKind {
     Choice(&'static [&'static str]),
     /// Names of operators or tensors; the option may be repeated.
     Names,
+    /// Words that the pass itself reads.
+    Text,
     /// A file or folder.
     Path,
 }
@@ -35,6 +37,7 @@ impl OptKind {
             Self::Bool => "true or false".to_owned(),
             Self::Choice(words) => words.join("|"),
             Self::Names => "a name; may be repeated".to_owned(),
+            Self::Text => "text".to_owned(),
             Self::Path => "a path".to_owned(),
         }
     }
@@ -46,7 +49,7 @@ impl OptKind {
             Self::Float => value.parse::<f64>().is_ok_and(f64::is_finite),
             Self::Bool => matches!(value, "true" | "false"),
             Self::Choice(words) => words.contains(&value),
-            Self::Names | Self::Path => !value.is_empty(),
+            Self::Names | Self::Text | Self::Path => !value.is_empty(),
         }
     }
 }

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Opts, Pass, PassInfo};
+use super::{Opts, Pass, PassInfo, Scope};
 use crate::error::{Error, Result, did_you_mean};
 use crate::passes;
 
@@ -66,8 +66,19 @@ pub struct Step {
     args: Vec<Arg>,
 }
 
+impl Step {
+    /// A step that runs a pass with options, each with its key; the first may leave it empty.
+    pub fn new(name: &str, args: &[(&str, &str)]) -> Self {
+        let arg = |(key, value): &(&str, &str)| Arg {
+            key: (!key.is_empty()).then(|| (*key).to_owned()),
+            value: (*value).to_owned(),
+        };
+        Self { name: name.to_owned(), args: args.iter().map(arg).collect() }
+    }
+}
+
 /// A sequence of steps, as written; names and options are checked by [`Pipeline::plan`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pipeline {
     steps: Vec<Step>,
 }
@@ -206,6 +217,19 @@ impl Plan {
 }
 
 impl Pipeline {
+    /// The pipeline with these steps in front.
+    #[must_use]
+    pub fn after(self, front: impl IntoIterator<Item = Step>) -> Self {
+        Self { steps: front.into_iter().chain(self.steps).collect() }
+    }
+
+    /// The steps that change the signature of a model, and nothing else; `None` where there are none.
+    pub fn narrowing(&self) -> Option<Self> {
+        let narrows = |step: &&Step| passes::find(&step.name).is_some_and(|info| info.scope == Scope::Signature);
+        let steps: Vec<Step> = self.steps.iter().filter(narrows).cloned().collect();
+        (!steps.is_empty()).then_some(Self { steps })
+    }
+
     /// Looks up passes and presets, checks the options and builds the passes.
     ///
     /// # Errors

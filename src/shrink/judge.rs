@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ShrinkOptions;
 use super::drift::{Comparing, data_for, gates_for, measure};
 use super::report::{Status, Validation};
-use crate::backend::ModelBytes;
+use crate::backend::{LoadOptions, ModelBytes, load};
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
@@ -26,13 +26,24 @@ impl Data {
     ///
     /// # Errors
     /// As [`data_for`].
-    pub(super) fn open(model: &Model, options: &ShrinkOptions) -> Result<Self> {
+    pub(super) fn open(model: &Model, file: &ModelBytes, options: &ShrinkOptions) -> Result<Self> {
         let named = |spec: &Option<String>| -> Result<Option<Arc<dyn Samples>>> {
             spec.as_deref().map(|spec| Ok(data_for(model, Some(spec), options.seed)?.into())).transpose()
         };
         let calibration = named(&options.inputs)?;
+        if options.inputs.as_deref().is_some_and(|spec| spec.starts_with("synthetic"))
+            && let Some(samples) = &calibration
+            && let Ok(session) = load(options.backend, file, &LoadOptions::default())
+        {
+            // Passes run the model on these. Where none suit it, whoever runs it says so.
+            let _ = samples.settle(&|inputs| session.run(inputs).map(drop));
+        }
         let evaluation = match named(&options.eval_inputs)?.or(calibration.clone()) {
             Some(samples) => Ok(samples),
+            // To find inputs that suit the model takes time, too.
+            None if !options.validate && !options.verify_each => {
+                Err(Error::new(ErrorKind::CannotValidate, "a comparison was not asked for"))
+            }
             None => data_for(model, None, options.seed).map(Arc::from),
         };
         Ok(Self { calibration, evaluation })

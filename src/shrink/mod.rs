@@ -4,6 +4,7 @@ mod destination;
 mod drift;
 mod job;
 mod judge;
+mod narrow;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use judge::Data;
 
 pub use drift::{Comparing, data_for, gates_for, measure};
 pub use judge::{Judged, judge_drift};
+pub use narrow::narrowed;
 pub use report::{ModelReport, REPORT_VERSION, Report, Status, Validation};
 
 /// The entry of a model's metadata that holds the pipeline it went through.
@@ -108,7 +110,9 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let plan = options.pipeline.plan()?;
     let input = Input::open(path)?;
     let destination = Destination::choose(&input, options.output.as_deref())?;
-    let data = Data::open(&input.model, options)?;
+    // What goes in is what the result takes.
+    let narrowed = narrowed(&input.model, &options.pipeline)?;
+    let data = Data::open(narrowed.as_ref().unwrap_or(&input.model), &input.file, options)?;
     // Before the work begins: a destination that cannot be written to should not cost an hour of calibration.
     let staging = Staging::open(&destination.path, &destination.side_name)?;
 
