@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(with_demands(&["N,T"], vec![long])[0], [[1, 512]]);
         // The sides of an image change together, a length before a batch, and 77 positions are no 1.
         let square = Demand::Equal(read("floor(H/8)*floor(W/8)"), number(100));
-        assert_eq!(with_demands(&["N,3,H,W"], vec![square])[0], [[1, 3, 80, 80]]);
+        assert_eq!(with_demands(&["N,3,H,W"], vec![square])[0], [[1, 3, 87, 87]]);
         let parts = Demand::Equal(read("N*T"), number(25));
         assert_eq!(with_demands(&["N,T"], vec![parts])[0], [[1, 25]]);
         let positions = Demand::Broadcast(SymExpr::named("T"), number(77));

@@ -187,12 +187,15 @@ mod tests {
     fn a_number_that_is_compared_takes_what_it_is_compared_with() {
         let model = text::parse(
             "g (int64 rate, int64[1] count, int64[N,S] words) => (bool y, bool[1] z, bool[N,S] w)
-             < int64 high = {16000}, int64 low = {8000}, int64[1] few = {3}, int64 pad = {0} > {
+             < int64 high = {16000}, int64[1] few = {3}, int64 pad = {0} > {
                wide = Identity(rate)
                a = Equal(wide, high)
                y = If(a) <
                  then_branch = t () => (bool p) { p = Identity(a) },
-                 else_branch = e () => (bool q) { q = Equal(rate, low) }
+                 else_branch = e () => (bool[1] q) {
+                   low = Constant<value = int64[1] {8000}>()
+                   q = Equal(rate, low)
+                 }
                >
                z = Greater(count, few)
                w = Equal(words, pad)
@@ -201,7 +204,7 @@ mod tests {
         .unwrap_or_else(|e| panic!("{e}"));
         let choices = Hints::from_graph(&model.graph).integer_choices;
         let found: Vec<(&str, &[i64])> = choices.iter().map(|(name, c)| (name.as_str(), c.as_slice())).collect();
-        assert_eq!(found, [("count", &[4, 3][..]), ("rate", &[16000, 8000][..])]);
+        assert_eq!(found, [("count", &[4, 3][..]), ("rate", &[8000, 16000][..])]);
     }
 
     #[test]
