@@ -3,6 +3,7 @@
 pub(super) mod affine;
 pub(super) mod edit;
 pub(super) mod facts;
+pub(super) mod inferred;
 pub(super) mod pattern;
 pub(super) mod producer;
 pub(super) mod trial;

@@ -26,7 +26,7 @@ pub use dtype::DType;
 pub use graph::{Graph, NodeId, Port, Use, ValueId};
 pub use inline::NameCount;
 pub use model::{Function, Model};
-pub use node::{Node, NodeSpec, Subgraph, Value};
+pub use node::{Inferred, Node, NodeSpec, Subgraph, Value};
 pub use notes::Notes;
 pub use shape::{Dim, Shape};
 pub use signature::{Signature, TensorType, TypedName, ValueType};
