@@ -21,8 +21,8 @@
 //! 6. a folded value would not be finite in the type of the weights.
 
 use super::common::affine::Affine;
-use super::common::facts;
 use super::common::producer::{Folded, Producer};
+use super::common::{facts, inferred};
 use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
@@ -49,28 +49,32 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for FuseBn {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            changed |= rewrite_graph(graph, |graph, node| {
-                if !graph.node(node).is("BatchNormalization") {
-                    return Ok(Revisit::Unchanged);
-                }
-                let site = graph.site(node);
-                match plan(graph, node, opset)? {
-                    Ok((producer, folded)) => {
-                        let into = graph.site(producer.node);
-                        producer.absorb(graph, node, folded)?;
-                        cx.applied(site, format!("folded into {into}"));
-                        Ok(Revisit::Changed(Vec::new()))
+        inferred::edit_graphs(
+            model,
+            |graph, node| graph.node(node).is("BatchNormalization"),
+            |graph, path, opset| {
+                cx.enter(path);
+                changed |= rewrite_graph(graph, |graph, node| {
+                    if !graph.node(node).is("BatchNormalization") {
+                        return Ok(Revisit::Unchanged);
                     }
-                    Err(reason) => {
-                        cx.skipped(site, reason);
-                        Ok(Revisit::Unchanged)
+                    let site = graph.site(node);
+                    match plan(graph, node, opset)? {
+                        Ok((producer, folded)) => {
+                            let into = graph.site(producer.node);
+                            producer.absorb(graph, node, folded)?;
+                            cx.applied(site, format!("folded into {into}"));
+                            Ok(Revisit::Changed(Vec::new()))
+                        }
+                        Err(reason) => {
+                            cx.skipped(site, reason);
+                            Ok(Revisit::Unchanged)
+                        }
                     }
-                }
-            })?;
-            Ok(())
-        })?;
+                })?;
+                Ok(())
+            },
+        )?;
         Ok(changed)
     }
 }
@@ -95,7 +99,9 @@ fn plan(graph: &Graph, node: NodeId, opset: i64) -> Result<Result<(Producer, Fol
     }
     let epsilon = f64::from(graph.node(node).attr_float("epsilon", 1e-5));
     let affine = Affine::of_batch_norm(scale, bias, mean, variance, epsilon);
-    Ok(producer.fold(graph, affine)?.map(|folded| (producer, folded)))
+    let parameters = (1..=4).filter_map(|slot| graph.constant_behind_identity(graph.input(node, slot)?));
+    let freed_bytes = parameters.map(|parameter| parameter.byte_len()).sum();
+    Ok(producer.fold(graph, affine, freed_bytes)?.map(|folded| (producer, folded)))
 }
 
 /// Scale, shift, mean and variance of a normalization that does not train.

@@ -21,8 +21,8 @@
 //! 6. the operator set is below 7, where operators broadcast in another way.
 
 use super::common::affine::Affine;
-use super::common::pattern;
 use super::common::producer::{Folded, Producer};
+use super::common::{inferred, pattern};
 use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId, Tensor};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
@@ -49,45 +49,59 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for FuseConv {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            changed |= rewrite_graph(graph, |graph, node| {
-                let Some((producer, affine)) = arithmetic(graph, node, opset) else { return Ok(Revisit::Unchanged) };
-                let site = graph.site(node);
-                let folded: Result<Folded, String> = match affine {
-                    Ok(affine) => producer.fold(graph, affine)?,
-                    Err(reason) => Err(reason),
-                };
-                match folded {
-                    Ok(folded) => {
-                        let into = graph.site(producer.node);
-                        producer.absorb(graph, node, folded)?;
-                        cx.applied(site, format!("folded into {into}"));
-                        Ok(Revisit::Changed(Vec::new()))
+        inferred::edit_graphs(
+            model,
+            |graph, node| graph.node(node).is("MatMul"),
+            |graph, path, opset| {
+                cx.enter(path);
+                changed |= rewrite_graph(graph, |graph, node| {
+                    let Some(Arithmetic { producer, affine, freed_bytes }) = arithmetic(graph, node, opset) else {
+                        return Ok(Revisit::Unchanged);
+                    };
+                    let site = graph.site(node);
+                    let folded: Result<Folded, String> = match affine {
+                        Ok(affine) => producer.fold(graph, affine, freed_bytes)?,
+                        Err(reason) => Err(reason),
+                    };
+                    match folded {
+                        Ok(folded) => {
+                            let into = graph.site(producer.node);
+                            producer.absorb(graph, node, folded)?;
+                            cx.applied(site, format!("folded into {into}"));
+                            Ok(Revisit::Changed(Vec::new()))
+                        }
+                        Err(reason) => {
+                            cx.skipped(site, reason);
+                            Ok(Revisit::Unchanged)
+                        }
                     }
-                    Err(reason) => {
-                        cx.skipped(site, reason);
-                        Ok(Revisit::Unchanged)
-                    }
-                }
-            })?;
-            Ok(())
-        })?;
+                })?;
+                Ok(())
+            },
+        )?;
         Ok(changed)
     }
 }
 
-/// The operator with weights before an operator that computes with a constant, and what the latter does to each channel,
-/// or why that cannot be told.
-fn arithmetic(graph: &Graph, node: NodeId, opset: i64) -> Option<(Producer, Result<Affine, String>)> {
+/// An operator that computes with a constant after one with weights.
+struct Arithmetic {
+    producer: Producer,
+    /// What it does to each channel, or why that cannot be told.
+    affine: Result<Affine, String>,
+    /// Bytes of the constant, where nothing else reads it.
+    freed_bytes: u64,
+}
+
+fn arithmetic(graph: &Graph, node: NodeId, opset: i64) -> Option<Arithmetic> {
     if opset < 7 || !graph.node(node).is_any(&["Add", "Sub", "Mul", "Div"]) {
         return None;
     }
     let (value, slot, constant) = pattern::constant_operand(graph, node)?;
     let producer = Producer::find(graph, value, opset, false).ok()?;
-    let op_type = graph.node(node).op_type();
-    let affine = affine_of(&producer, op_type, slot, &constant);
-    Some((producer, affine))
+    let affine = affine_of(&producer, graph.node(node).op_type(), slot, &constant);
+    let is_own = graph.input(node, 1 - slot).is_some_and(|value| graph.use_count(value) == 1);
+    let freed_bytes = if is_own { constant.byte_len() } else { 0 };
+    Some(Arithmetic { producer, affine, freed_bytes })
 }
 
 fn affine_of(producer: &Producer, op_type: &str, slot: usize, constant: &Tensor) -> Result<Affine, String> {

@@ -14,7 +14,7 @@
 //! 4. the window of a pool could lie in the padding as a whole;
 //! 5. an AveragePool pads already and does not count what it pads.
 
-use super::common::{edit, facts, pattern};
+use super::common::{edit, facts, inferred, pattern};
 use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId, ValueId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph};
@@ -41,31 +41,35 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for FusePad {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            changed |= rewrite_graph(graph, |graph, node| {
-                let Some((pad, source)) = pad_before(graph, node) else { return Ok(Revisit::Unchanged) };
-                let site = graph.site(pad);
-                match joint_pads(graph, node, pad, opset) {
-                    Ok(pads) => {
-                        cx.applied(site, format!("folded into {}", graph.site(node)));
-                        graph.set_input(node, 0, Some(source))?;
-                        graph.set_attr(node, "pads", pads)?;
-                        graph.remove_attr(node, "auto_pad")?;
-                        if graph.node(node).is("AveragePool") {
-                            graph.set_attr(node, "count_include_pad", 1)?;
+        inferred::edit_graphs(
+            model,
+            |graph, node| graph.node(node).is("Pad"),
+            |graph, path, opset| {
+                cx.enter(path);
+                changed |= rewrite_graph(graph, |graph, node| {
+                    let Some((pad, source)) = pad_before(graph, node) else { return Ok(Revisit::Unchanged) };
+                    let site = graph.site(pad);
+                    match joint_pads(graph, node, pad, opset) {
+                        Ok(pads) => {
+                            cx.applied(site, format!("folded into {}", graph.site(node)));
+                            graph.set_input(node, 0, Some(source))?;
+                            graph.set_attr(node, "pads", pads)?;
+                            graph.remove_attr(node, "auto_pad")?;
+                            if graph.node(node).is("AveragePool") {
+                                graph.set_attr(node, "count_include_pad", 1)?;
+                            }
+                            edit::remove(graph, pad)?;
+                            Ok(Revisit::Changed(vec![node]))
                         }
-                        edit::remove(graph, pad)?;
-                        Ok(Revisit::Changed(vec![node]))
+                        Err(reason) => {
+                            cx.skipped(site, reason);
+                            Ok(Revisit::Unchanged)
+                        }
                     }
-                    Err(reason) => {
-                        cx.skipped(site, reason);
-                        Ok(Revisit::Unchanged)
-                    }
-                }
-            })?;
-            Ok(())
-        })?;
+                })?;
+                Ok(())
+            },
+        )?;
         Ok(changed)
     }
 }

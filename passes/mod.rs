@@ -10,6 +10,7 @@ mod fold_constants;
 mod fold_reshape;
 mod freeze_defaults;
 mod fuse_activations;
+mod fuse_arithmetic;
 mod fuse_bn;
 mod fuse_chains;
 mod fuse_conv;
@@ -46,6 +47,7 @@ pub const ALL: &[PassInfo] = &[
     fuse_conv::INFO,
     fuse_pad::INFO,
     fuse_activations::INFO,
+    fuse_arithmetic::INFO,
     strip::INFO,
     prune::INFO,
     layers::INFO,

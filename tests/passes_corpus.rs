@@ -32,6 +32,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("fuse-conv", "", ""),
     ("fuse-pad", "", ""),
     ("fuse-activations", "", ""),
+    ("fuse-arithmetic", "", ""),
     ("upgrade-opset", "to", "21"),
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),

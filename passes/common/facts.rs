@@ -12,7 +12,8 @@ const MAX_STEPS: usize = 64;
 pub(in crate::passes) fn dtype(graph: &Graph, value: ValueId) -> Option<DType> {
     let mut value = value;
     for _ in 0..MAX_STEPS {
-        if let Some(dtype) = graph.value(value).dtype() {
+        let held = graph.value(value);
+        if let Some(dtype) = held.dtype().or_else(|| held.inferred()?.dtype) {
             return Some(dtype);
         }
         let (node, slot) = graph.producer(value)?;
@@ -43,10 +44,12 @@ pub(in crate::passes) fn cast_target(cast: &Node) -> Option<DType> {
     }
 }
 
-/// The shape of a value, where the rank is known.
+/// The shape of a value, where the rank is known: what inference tells, where the pass edits through
+/// [`inferred`](super::inferred), or else what the file declares. Not for the file: names of dimensions may be made up.
 pub(in crate::passes) fn shape(graph: &Graph, value: ValueId) -> Option<Shape> {
+    let held = graph.value(value);
     let constant = || graph.constant(value).map(|tensor| Shape::fixed(tensor.shape().iter().copied()));
-    graph.value(value).shape().or_else(constant)
+    held.inferred().and_then(|inferred| inferred.shape.clone()).or_else(|| held.shape()).or_else(constant)
 }
 
 /// The number of axes of a value; also from the operators before it that tell it.
@@ -118,6 +121,42 @@ pub(in crate::passes) fn surely_equal(a: &Shape, b: &Shape) -> bool {
     a.rank() == b.rank() && a.0.iter().zip(&b.0).all(|(a, b)| a == b && *a != Dim::Unknown)
 }
 
+/// Whether a permutation of axes leaves them where they are.
+pub(in crate::passes) fn is_identity(perm: &[i64]) -> bool {
+    perm.iter().enumerate().all(|(place, &axis)| usize::try_from(axis) == Ok(place))
+}
+
+/// The target of a Reshape from one shape, where known, to another: each extent must be a number, or equal to the extent
+/// at the same place before, which 0 stands for; if all the others are numbers, one may be anything, which -1 stands for.
+pub(in crate::passes) fn reshape_target(before: Option<&Shape>, after: &Shape) -> Option<Vec<i64>> {
+    let mut list = Vec::with_capacity(after.rank());
+    let (mut copies, mut unknown) = (0, 0);
+    for (place, dim) in after.0.iter().enumerate() {
+        let same = before.and_then(|shape| shape.0.get(place));
+        list.push(match dim {
+            Dim::Fixed(0) => return None,
+            Dim::Fixed(extent) => i64::try_from(*extent).ok()?,
+            Dim::Sym(_) if same == Some(dim) => {
+                copies += 1;
+                0
+            }
+            _ => {
+                unknown += 1;
+                -1
+            }
+        });
+    }
+    (unknown == 0 || (unknown == 1 && copies == 0)).then_some(list)
+}
+
+/// Axes that an operator on a value of `rank` axes names, sorted and counted from the front.
+pub(in crate::passes) fn axes_from_front(axes: &[i64], rank: usize) -> Option<Vec<i64>> {
+    let from_front = |&axis: &i64| axis_from_front(axis, rank).and_then(|axis| i64::try_from(axis).ok());
+    let mut found = axes.iter().map(from_front).collect::<Option<Vec<i64>>>()?;
+    found.sort_unstable();
+    found.windows(2).all(|pair| pair[0] != pair[1]).then_some(found)
+}
+
 /// An axis counted from the front.
 pub(in crate::passes) fn axis_from_front(axis: i64, rank: usize) -> Option<usize> {
     let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
@@ -162,5 +201,36 @@ impl Ints {
             Self::Known(values) => Some(values),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(dims: &[&str]) -> Shape {
+        let dim = |text: &&str| match text.parse() {
+            Ok(extent) => Dim::Fixed(extent),
+            Err(_) if *text == "?" => Dim::Unknown,
+            Err(_) => Dim::Sym((*text).into()),
+        };
+        Shape(dims.iter().map(dim).collect())
+    }
+
+    #[test]
+    fn a_target_of_numbers_copies_and_one_remainder() {
+        let of = |before: &[&str], after: &[&str]| reshape_target(Some(&shape(before)), &shape(after));
+        assert_eq!(of(&["b", "s", "384"], &["b", "s", "12", "32"]), Some(vec![0, 0, 12, 32]));
+        assert_eq!(of(&["b", "8"], &["?", "4"]), Some(vec![-1, 4]));
+        assert_eq!(of(&["b", "s", "8"], &["s", "b", "8"]), None);
+        assert_eq!(of(&["b", "s", "8"], &["b", "?", "4"]), None);
+        assert_eq!(of(&["b", "8"], &["0", "?"]), None);
+    }
+
+    #[test]
+    fn axes_are_sorted_and_none_is_named_twice() {
+        assert_eq!(axes_from_front(&[-1, 0], 3), Some(vec![0, 2]));
+        assert_eq!(axes_from_front(&[2, -1], 3), None);
+        assert_eq!(axes_from_front(&[3], 3), None);
     }
 }

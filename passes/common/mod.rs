@@ -3,7 +3,10 @@
 pub(super) mod affine;
 pub(super) mod edit;
 pub(super) mod facts;
+pub(super) mod inferred;
+pub(super) mod merge;
 pub(super) mod narrow;
 pub(super) mod pattern;
 pub(super) mod producer;
+pub(super) mod reduction;
 pub(super) mod trial;

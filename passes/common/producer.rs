@@ -88,12 +88,17 @@ impl Producer {
     }
 
     /// The new weights, where they change, and the new bias, where there is one, for an operator that also does what
-    /// `affine` does; or the reason why there are none.
-    pub(in crate::passes) fn fold(&self, graph: &Graph, affine: Affine) -> crate::Result<Result<Folded, String>> {
+    /// `affine` does; or the reason why there are none. Weights that other operators share are copied where that takes no
+    /// more than the `freed_bytes` of constants that go.
+    pub(in crate::passes) fn fold(
+        &self,
+        graph: &Graph,
+        affine: Affine,
+        freed_bytes: u64,
+    ) -> crate::Result<Result<Folded, String>> {
         let affine = affine.after_adding(&self.added);
         let is_shared = graph.use_count(self.weight_value) > 1;
-        let parameter_bytes = 4 * self.channels() as u64 * self.weight.dtype().bits() / 8;
-        if !affine.only_adds() && is_shared && self.weight.byte_len() > parameter_bytes {
+        if !affine.only_adds() && is_shared && self.weight.byte_len() > freed_bytes {
             let name = graph.value(self.weight_value).name();
             return Ok(Err(format!("other operators share the weights `{name}`")));
         }

@@ -15,6 +15,7 @@ pub(super) fn slot_handed_on(graph: &Graph, node: NodeId, opset: i64) -> Option<
         "Max" | "Min" if held.input_slots() == 2 && opset >= 8 => unbounded_operand(graph, node),
         "Clip" => (opset >= 11 && held.attributes().is_empty() && only_first_input(graph, node)).then_some(0),
         "LeakyRelu" => (held.attr_float("alpha", 0.01) == 1.0).then_some(0),
+        "Where" => chosen(graph, node),
         "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" => {
             reduces_nothing(graph, node).then_some(0)
         }
@@ -40,6 +41,25 @@ fn neutral_operand(graph: &Graph, node: NodeId, opset: i64) -> Option<usize> {
     let is_commutative = !graph.node(node).is_any(&["Sub", "Div", "Pow"]);
     let is_neutral = is_neutral(graph.node(node).op_type(), &constant);
     (is_neutral && (slot == 0 || is_commutative) && keeps_shape(graph, value, &constant)).then_some(slot)
+}
+
+/// The choice of a Where that takes all of one side, or has two sides that are the same; where broadcasting the condition
+/// and the other side does not change its shape.
+fn chosen(graph: &Graph, node: NodeId) -> Option<usize> {
+    let (condition, yes, no) = (graph.input(node, 0)?, graph.input(node, 1)?, graph.input(node, 2)?);
+    let slot = if yes == no {
+        1
+    } else {
+        let truth = graph.constant(condition)?.to_i64()?;
+        match (truth.iter().all(|&bit| bit != 0), truth.iter().all(|&bit| bit == 0)) {
+            (true, false) => 1,
+            (false, true) => 2,
+            _ => return None,
+        }
+    };
+    let shape = |value: ValueId| facts::shape(graph, value);
+    let (kept, made) = (shape(graph.input(node, slot)?)?, shape(graph.output(node, 0)?)?);
+    facts::surely_equal(&kept, &made).then_some(slot)
 }
 
 /// The operand of a Max or Min that is not the infinity which any number is beyond.

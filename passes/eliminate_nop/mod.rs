@@ -22,7 +22,7 @@ mod layout;
 
 use std::collections::BTreeMap;
 
-use super::common::{edit, facts};
+use super::common::{edit, facts, inferred};
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId};
 use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph, tally};
@@ -49,29 +49,33 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for EliminateNop {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            let mut removed: BTreeMap<String, usize> = BTreeMap::new();
-            changed |= rewrite_graph(graph, |graph, node| {
-                let Some(slot) = slot_handed_on(graph, node, opset) else { return Ok(Revisit::Unchanged) };
-                let Some(from) = graph.input(node, slot) else { return Ok(Revisit::Unchanged) };
-                let (site, op_type) = (graph.site(node), graph.node(node).op_type().to_owned());
-                match edit::bypass(graph, node, from)? {
-                    Ok(()) => {
-                        *removed.entry(op_type).or_default() += 1;
-                        Ok(Revisit::Changed(Vec::new()))
+        inferred::edit_graphs(
+            model,
+            |_, _| true,
+            |graph, path, opset| {
+                cx.enter(path);
+                let mut removed: BTreeMap<String, usize> = BTreeMap::new();
+                changed |= rewrite_graph(graph, |graph, node| {
+                    let Some(slot) = slot_handed_on(graph, node, opset) else { return Ok(Revisit::Unchanged) };
+                    let Some(from) = graph.input(node, slot) else { return Ok(Revisit::Unchanged) };
+                    let (site, op_type) = (graph.site(node), graph.node(node).op_type().to_owned());
+                    match edit::bypass(graph, node, from)? {
+                        Ok(()) => {
+                            *removed.entry(op_type).or_default() += 1;
+                            Ok(Revisit::Changed(Vec::new()))
+                        }
+                        Err(reason) => {
+                            cx.skipped(site, reason);
+                            Ok(Revisit::Unchanged)
+                        }
                     }
-                    Err(reason) => {
-                        cx.skipped(site, reason);
-                        Ok(Revisit::Unchanged)
-                    }
+                })?;
+                if let Some((text, total)) = tally(&removed) {
+                    cx.measured(Site::default(), format!("removed {text}"), &[("operators", total as f64)]);
                 }
-            })?;
-            if let Some((text, total)) = tally(&removed) {
-                cx.measured(Site::default(), format!("removed {text}"), &[("operators", total as f64)]);
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(changed)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use super::super::common::inferred::trusts_inside;
 use super::inferred::Known;
 use super::size::constant_bytes;
 use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
@@ -56,12 +57,6 @@ impl Scope {
     pub(super) fn trusts(&self, inner: &Graph) -> bool {
         trusts_inside(self.is_trusted, inner)
     }
-}
-
-/// Whether the types declared in an inner graph can be relied on. The inputs of a loop body change their shapes in some
-/// models, whatever is declared.
-pub(super) fn trusts_inside(is_outer_trusted: bool, inner: &Graph) -> bool {
-    is_outer_trusted && inner.inputs().is_empty()
 }
 
 /// Whether a value that the graphs inside of an operator read is read by one of them only, and by nothing else.

@@ -1,20 +1,12 @@
 //! What shape inference knows of the main graph and of the graphs inside of it, by the names of values: those outlive the
 //! edits of the pass, which ids do not.
-//!
-//! Inference believes declared types where it has nothing better, so it sees only those that the pass itself relies on.
-//! A model that contradicts itself gets no inference, nor do functions: what holds at the calls that are there today is
-//! not what their signature says.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::facts::trusts_inside;
+use super::super::common::inferred;
 use crate::error::Result;
-use crate::infer::{self, Element, Fact, GraphFacts, SymExpr};
-use crate::ir::{DType, Dim, Graph, Model, Shape, Tensor, ValueId, ValueType};
-
-/// Before it, operators broadcast along an axis that an attribute names.
-const PLAIN_BROADCASTING_OPSET: i64 = 7;
+use crate::infer::{Element, Fact, GraphFacts, SymExpr};
+use crate::ir::{DType, Dim, Graph, Model, Shape, Tensor};
 
 /// What is known of the values of one graph.
 #[derive(Debug, Default)]
@@ -58,22 +50,10 @@ impl Known {
 /// # Errors
 /// Fails on a graph with a cycle.
 pub(super) fn main_graphs(model: &Model) -> Result<Vec<Known>> {
-    let leaves_shape_open = |&input: &ValueId| {
-        let held = model.graph.value(input);
-        // The default tells a shape, but it is the caller's to choose.
-        held.initializer().is_some() && !matches!(held.ty(), ValueType::Tensor(tensor) if tensor.shape.is_some())
-    };
-    if model.opset() < PLAIN_BROADCASTING_OPSET || model.graph.inputs().iter().any(leaves_shape_open) {
-        return Ok(Vec::new());
-    }
-    let believed = without_untrusted_types(model)?;
-    let inference = infer::infer(&believed)?;
-    if !inference.contradictions().is_empty() {
-        tracing::debug!("inferred shapes contradict declared ones: only the declared ones are used");
-        return Ok(Vec::new());
-    }
     let mut found = Vec::new();
-    collect(&model.graph, Some(inference.main()), &mut found);
+    if let Some(inference) = inferred::trusted(model)? {
+        collect(&model.graph, Some(inference.main()), &mut found);
+    }
     Ok(found)
 }
 
@@ -84,39 +64,6 @@ fn collect(graph: &Graph, facts: Option<&GraphFacts>, found: &mut Vec<Known>) {
             collect(&subgraph.graph, facts.and_then(|facts| facts.subgraph(node, index)), found);
         }
     }
-}
-
-/// The model without the types that are declared where they cannot be relied on.
-fn without_untrusted_types(model: &Model) -> Result<Cow<'_, Model>> {
-    let mut roots = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.body));
-    if roots.all(trusts_all_inside) {
-        return Ok(Cow::Borrowed(model));
-    }
-    let mut copy = model.clone();
-    for (root, graph) in copy.roots_mut() {
-        let mut trusts: Vec<bool> = Vec::new();
-        graph.edit_outer_first(&root, |graph, path| {
-            trusts.truncate(path.len() - root.len());
-            let is_trusted = trusts.last().is_none_or(|&outer| trusts_inside(outer, graph));
-            trusts.push(is_trusted);
-            if !is_trusted {
-                forget_types(graph)?;
-            }
-            Ok(())
-        })?;
-    }
-    Ok(Cow::Owned(copy))
-}
-
-fn trusts_all_inside(graph: &Graph) -> bool {
-    let mut subgraphs = graph.nodes().into_iter().flat_map(|node| graph.node(node).subgraphs());
-    subgraphs.all(|inner| trusts_inside(true, &inner.graph) && trusts_all_inside(&inner.graph))
-}
-
-fn forget_types(graph: &mut Graph) -> Result<()> {
-    let computed = graph.values().into_iter().filter(|&value| graph.producer(value).is_some());
-    let computed: Vec<ValueId> = computed.collect();
-    computed.into_iter().try_for_each(|value| graph.set_type(value, ValueType::Unknown))
 }
 
 fn number(extent: &Option<SymExpr>) -> Option<u64> {

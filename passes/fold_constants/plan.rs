@@ -14,7 +14,7 @@ use super::eligible::{Stays, why_it_stays};
 use super::eval::{self, Call, Decline};
 use super::facts::{Facts, Scope, outer_constant};
 use super::single::{self, Versions};
-use super::size::{constant_bytes, constant_node_bytes, node_bytes, tensor_bytes};
+use super::size::{constant_bytes, constant_node_bytes, info_bytes, node_bytes, tensor_bytes};
 use crate::backend::BackendChoice;
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, Tensor, ValueId};
@@ -296,7 +296,8 @@ fn choose(place: &Place<'_>, computed: Vec<Computed>, budget: &mut Budget, cx: &
             let name = graph.value(*output).name();
             match place.has_initializers && !graph.value(*output).is_output() {
                 true => tensor_bytes(tensor, name),
-                false => constant_node_bytes(tensor, name),
+                // What `value_info` says of it stays.
+                false => constant_node_bytes(tensor, name) + info_bytes(graph, *output),
             }
         };
         let added: u64 = needed.iter().map(result_bytes).sum();

@@ -52,7 +52,7 @@ pub(super) fn node_bytes(graph: &Graph, id: NodeId) -> u64 {
 }
 
 /// What `value_info` says of a value.
-fn info_bytes(graph: &Graph, value: ValueId) -> u64 {
+pub(super) fn info_bytes(graph: &Graph, value: ValueId) -> u64 {
     graph.value(value).info.as_deref().map_or(0, |info| nested(info.encoded_len() as u64))
 }
 

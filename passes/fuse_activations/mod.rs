@@ -22,6 +22,7 @@ mod norm;
 
 use std::collections::BTreeMap;
 
+use super::common::inferred;
 use super::common::pattern::Match;
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId};
@@ -63,28 +64,37 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for FuseActivations {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            let mut made: BTreeMap<String, usize> = BTreeMap::new();
-            changed |= rewrite_graph(graph, |graph, node| {
-                for (name, rule) in RULES {
-                    let Some(found) = rule(graph, node, opset) else { continue };
-                    if !found.is_closed(graph, node) {
-                        cx.skipped(graph.site(node), format!("a part of what could be a {name} is read elsewhere too"));
-                        continue;
+        inferred::edit_graphs(
+            model,
+            |graph, node| graph.node(node).is("ReduceMean"),
+            |graph, path, opset| {
+                cx.enter(path);
+                let mut made: BTreeMap<String, usize> = BTreeMap::new();
+                changed |= rewrite_graph(graph, |graph, node| {
+                    for (name, rule) in RULES {
+                        let Some(found) = rule(graph, node, opset) else { continue };
+                        if !found.is_closed(graph, node) {
+                            cx.skipped(
+                                graph.site(node),
+                                format!("a part of what could be a {name} is read elsewhere too"),
+                            );
+                            continue;
+                        }
+                        let readers = graph.output(node, 0).map(|output| graph.uses(output)).unwrap_or_default();
+                        let new = found.apply(graph, node)?;
+                        *made.entry((*name).to_owned()).or_default() += 1;
+                        return Ok(Revisit::Changed(
+                            new.into_iter().chain(readers.iter().map(|one| one.node)).collect(),
+                        ));
                     }
-                    let readers = graph.output(node, 0).map(|output| graph.uses(output)).unwrap_or_default();
-                    let new = found.apply(graph, node)?;
-                    *made.entry((*name).to_owned()).or_default() += 1;
-                    return Ok(Revisit::Changed(new.into_iter().chain(readers.iter().map(|one| one.node)).collect()));
+                    Ok(Revisit::Unchanged)
+                })?;
+                if let Some((text, total)) = tally(&made) {
+                    cx.measured(Site::default(), format!("made {text}"), &[("groups", total as f64)]);
                 }
-                Ok(Revisit::Unchanged)
-            })?;
-            if let Some((text, total)) = tally(&made) {
-                cx.measured(Site::default(), format!("made {text}"), &[("groups", total as f64)]);
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(changed)
     }
 }

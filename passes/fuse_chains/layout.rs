@@ -1,8 +1,8 @@
 //! Neighbours that move elements.
 
 use super::super::common::facts::{self, Ints};
+use super::super::common::merge::{Merge, Operand};
 use super::super::common::pattern;
-use super::{Merge, Operand};
 use crate::ir::{AttrValue, Graph, NodeId, Tensor, ValueId};
 
 /// An end that stands for "to the last element".
@@ -15,7 +15,7 @@ pub(super) fn transpose_of_transpose(graph: &Graph, node: NodeId, _: i64) -> Opt
     let source = graph.input(first, 0)?;
     let perm =
         outer.iter().map(|&axis| inner.get(usize::try_from(axis).ok()?).copied()).collect::<Option<Vec<i64>>>()?;
-    if perm.iter().enumerate().all(|(place, &axis)| usize::try_from(axis) == Ok(place)) {
+    if facts::is_identity(&perm) {
         return Some(Merge::HandsOn(source));
     }
     let attributes = vec![("perm", Some(AttrValue::Ints(perm)))];
@@ -27,18 +27,37 @@ pub(super) fn reshape_of_reshape(graph: &Graph, node: NodeId, _: i64) -> Option<
     let first = ["Reshape", "Flatten", "Squeeze", "Unsqueeze"]
         .into_iter()
         .find_map(|op_type| before(graph, node, "Reshape", op_type))?;
-    let target = graph.input(node, 1)?;
-    if graph.constant(target)?.to_i64()?.contains(&0) {
+    let (source, target) = (graph.input(first, 0)?, graph.input(node, 1)?);
+    let wanted = graph.constant(target)?.to_i64()?;
+    if !wanted.contains(&0) {
+        return Some(Merge::becomes("Reshape", [source, target].map(|value| Some(Operand::Value(value))).into()));
+    }
+    // An extent of 0 is copied from what lies in between, unless the shapes before and after tell another target.
+    if graph.node(node).attr_int("allowzero", 0) != 0 || graph.only_use(graph.input(node, 0)?).is_none() {
         return None;
     }
-    let inputs = [graph.input(first, 0)?, target].map(|value| Some(Operand::Value(value)));
-    Some(Merge::Becomes { op_type: "Reshape", inputs: inputs.into(), attributes: Vec::new() })
+    let after = facts::shape(graph, graph.output(node, 0)?)?;
+    let list = facts::reshape_target(facts::shape(graph, source).as_ref(), &after)?;
+    let target = match list == wanted {
+        true => Operand::Value(target),
+        false => Operand::New(Tensor::from_i64([list.len() as u64], &list).ok()?),
+    };
+    Some(Merge::becomes("Reshape", vec![Some(Operand::Value(source)), Some(target)]))
 }
 
 /// Axes that come and go.
 pub(super) fn squeeze_of_unsqueeze(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
     let first = before(graph, node, "Squeeze", "Unsqueeze")?;
     (axes(graph, node)? == axes(graph, first)?).then_some(Merge::HandsOn(graph.input(first, 0)?))
+}
+
+/// Axes that go one after the other go at once.
+pub(super) fn squeeze_of_squeeze(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
+    let first = before(graph, node, "Squeeze", "Squeeze")?;
+    graph.only_use(graph.input(node, 0)?)?;
+    let joint = removed_at_once(&axes(graph, first)?, &axes(graph, node)?);
+    let source = Some(Operand::Value(graph.input(first, 0)?));
+    listing_axes("Squeeze", source, joint, opset)
 }
 
 /// Axes that go and come.
@@ -52,20 +71,46 @@ pub(super) fn unsqueeze_of_unsqueeze(graph: &Graph, node: NodeId, opset: i64) ->
     let first = before(graph, node, "Unsqueeze", "Unsqueeze")?;
     let joint = inserted_at_once(&axes(graph, first)?, &axes(graph, node)?)?;
     let source = Some(Operand::Value(graph.input(first, 0)?));
-    let (inputs, attributes) = if opset < 13 {
-        (vec![source], vec![("axes", Some(AttrValue::Ints(joint)))])
-    } else {
-        let list = Tensor::from_i64([joint.len() as u64], &joint).ok()?;
-        (vec![source, Some(Operand::New(list))], Vec::new())
-    };
-    Some(Merge::Becomes { op_type: "Unsqueeze", inputs, attributes })
+    listing_axes("Unsqueeze", source, joint, opset)
 }
 
-/// The axes, sorted and counted from the front, that an operator names.
+/// A Squeeze or Unsqueeze: its axes are an attribute before operator set 13.
+fn listing_axes(op_type: &'static str, source: Option<Operand>, axes: Vec<i64>, opset: i64) -> Option<Merge> {
+    let (inputs, attributes) = if opset < 13 {
+        (vec![source], vec![("axes", Some(AttrValue::Ints(axes)))])
+    } else {
+        let list = Tensor::from_i64([axes.len() as u64], &axes).ok()?;
+        (vec![source, Some(Operand::New(list))], Vec::new())
+    };
+    Some(Merge::Becomes { op_type, inputs, attributes })
+}
+
+/// The axes, sorted and counted from the front, that a Squeeze or Unsqueeze names.
 fn axes(graph: &Graph, node: NodeId) -> Option<Vec<i64>> {
     let mut axes = facts::ints(graph, node, "axes", 1).known()?;
+    if axes.iter().any(|&axis| axis < 0) {
+        let rank = facts::rank(graph, graph.input(node, 0))?;
+        let rank = if graph.node(node).is("Unsqueeze") { rank + axes.len() } else { rank };
+        return facts::axes_from_front(&axes, rank);
+    }
     axes.sort_unstable();
-    axes.iter().all(|&axis| axis >= 0).then_some(axes)
+    Some(axes)
+}
+
+/// The axes of the first input that are removed at `first`, and then, of what is left, at `second`; both sorted.
+fn removed_at_once(first: &[i64], second: &[i64]) -> Vec<i64> {
+    let mut all = first.to_vec();
+    for &axis in second {
+        let mut place = axis;
+        for &earlier in first {
+            if earlier <= place {
+                place += 1;
+            }
+        }
+        all.push(place);
+    }
+    all.sort_unstable();
+    all
 }
 
 /// The places, in the result, of axes inserted at `first` and then, into that, at `second`; both sorted.
@@ -103,23 +148,30 @@ pub(super) fn squeeze_of_slice(graph: &Graph, node: NodeId, _: i64) -> Option<Me
     Some(Merge::Becomes { op_type: "Gather", inputs, attributes })
 }
 
-/// Slices along different axes are one.
+/// Slices in turn are one: along different axes, or along the same one in steps of 1 that are counted from the front.
 pub(super) fn slice_of_slice(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
     let first = before(graph, node, "Slice", "Slice")?;
     graph.only_use(graph.input(node, 0)?)?;
-    let (inner, outer) = (Slice::of(graph, first)?, Slice::of(graph, node)?);
-    let all_from_front = inner.axes.iter().chain(&outer.axes).all(|&axis| axis >= 0);
+    let (mut joint, outer) = (Slice::of(graph, first)?, Slice::of(graph, node)?);
     // Lists that other operators share stay: new ones beside them could make the file larger.
     let lists = |node: NodeId| graph.node_inputs(node).into_iter().skip(1).flatten().collect::<Vec<ValueId>>();
     let is_own = |value: ValueId| graph.only_use(value).is_some();
-    if !lists(first).into_iter().chain(lists(node)).all(is_own) {
+    if opset < 10 || !lists(first).into_iter().chain(lists(node)).all(is_own) {
         return None;
     }
-    if opset < 10 || !all_from_front || outer.axes.iter().any(|axis| inner.axes.contains(axis)) {
+    if joint.axes.iter().chain(&outer.axes).any(|&axis| axis < 0) {
         return None;
     }
-    let ranges: Vec<(i64, i64, i64)> = inner.ranges.into_iter().chain(outer.ranges).collect();
-    let axes: Vec<i64> = inner.axes.into_iter().chain(outer.axes).collect();
+    for (&axis, &range) in outer.axes.iter().zip(&outer.ranges) {
+        match joint.axes.iter().position(|&present| present == axis) {
+            Some(place) => joint.ranges[place] = range_of_range(joint.ranges[place], range)?,
+            None => {
+                joint.axes.push(axis);
+                joint.ranges.push(range);
+            }
+        }
+    }
+    let Slice { axes, ranges } = joint;
     let list = |values: Vec<i64>| Tensor::from_i64([values.len() as u64], &values).ok().map(Operand::New);
     let steps = ranges.iter().map(|range| range.2).collect::<Vec<_>>();
     let inputs = vec![
@@ -129,18 +181,28 @@ pub(super) fn slice_of_slice(graph: &Graph, node: NodeId, opset: i64) -> Option<
         Some(list(axes)?),
         if steps.iter().all(|&step| step == 1) { None } else { Some(list(steps)?) },
     ];
-    Some(Merge::Becomes { op_type: "Slice", inputs, attributes: Vec::new() })
+    Some(Merge::becomes("Slice", inputs))
+}
+
+/// Start, end and step of a part of a part, where both go in steps of 1 and are counted from the front. Wherever the last
+/// element lies, what is beyond it is empty in both ways.
+fn range_of_range(inner: (i64, i64, i64), outer: (i64, i64, i64)) -> Option<(i64, i64, i64)> {
+    let is_plain = |(start, end, step): (i64, i64, i64)| start >= 0 && end >= 0 && step == 1;
+    if !is_plain(inner) || !is_plain(outer) {
+        return None;
+    }
+    Some((inner.0.checked_add(outer.0)?, inner.1.min(inner.0.saturating_add(outer.1)), 1))
 }
 
 /// A Slice with known parameters.
-struct Slice {
-    axes: Vec<i64>,
+pub(super) struct Slice {
+    pub(super) axes: Vec<i64>,
     /// Start, end and step along each axis.
-    ranges: Vec<(i64, i64, i64)>,
+    pub(super) ranges: Vec<(i64, i64, i64)>,
 }
 
 impl Slice {
-    fn of(graph: &Graph, node: NodeId) -> Option<Self> {
+    pub(super) fn of(graph: &Graph, node: NodeId) -> Option<Self> {
         let list = |attribute, slot| facts::ints(graph, node, attribute, slot);
         let (starts, ends) = (list("starts", 1).known()?, list("ends", 2).known()?);
         let axes = match list("axes", 3) {
@@ -157,32 +219,6 @@ impl Slice {
         let ranges = starts.into_iter().zip(ends).zip(steps).map(|((start, end), step)| (start, end, step)).collect();
         Some(Self { axes, ranges })
     }
-}
-
-/// A Concat of Concats along the same axis.
-pub(super) fn concat_of_concat(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
-    if !graph.node(node).is("Concat") {
-        return None;
-    }
-    let axis = graph.node(node).attr_int("axis", 1);
-    let inner = |value: ValueId| {
-        graph.only_use(value)?;
-        let first = pattern::written_by(graph, value, "Concat")?;
-        (graph.node(first).attr_int("axis", 1) == axis).then_some(first)
-    };
-    let read: Vec<ValueId> = graph.node_inputs(node).into_iter().collect::<Option<_>>()?;
-    if !read.iter().any(|&value| inner(value).is_some()) {
-        return None;
-    }
-    let mut inputs = Vec::new();
-    for value in read {
-        match inner(value) {
-            Some(first) => inputs.extend(graph.node_inputs(first)),
-            None => inputs.push(Some(value)),
-        }
-    }
-    let inputs = inputs.into_iter().map(|value| value.map(Operand::Value)).collect();
-    Some(Merge::Becomes { op_type: "Concat", inputs, attributes: Vec::new() })
 }
 
 /// Two Pads with the same constant are one.
@@ -227,7 +263,15 @@ fn before(graph: &Graph, node: NodeId, op_type: &str, earlier: &str) -> Option<N
 
 #[cfg(test)]
 mod tests {
-    use super::inserted_at_once;
+    use super::{inserted_at_once, range_of_range, removed_at_once};
+
+    #[test]
+    fn a_part_of_a_part_is_a_part() {
+        assert_eq!(range_of_range((2, 8, 1), (1, 3, 1)), Some((3, 5, 1)));
+        assert_eq!(range_of_range((2, 8, 1), (1, i64::MAX, 1)), Some((3, 8, 1)));
+        assert_eq!(range_of_range((2, 8, 2), (1, 3, 1)), None);
+        assert_eq!(range_of_range((-2, 8, 1), (1, 3, 1)), None);
+    }
 
     #[test]
     fn axes_inserted_in_turn_are_found_in_the_result() {
@@ -236,5 +280,13 @@ mod tests {
         assert_eq!(inserted_at_once(&[1], &[0]), Some(vec![0, 2]));
         assert_eq!(inserted_at_once(&[0], &[0, 1]), Some(vec![0, 1, 2]));
         assert_eq!(inserted_at_once(&[2], &[2]), Some(vec![2, 3]));
+    }
+
+    #[test]
+    fn axes_removed_in_turn_are_found_in_the_first_input() {
+        // [1, 2, 1, 3] -> [2, 1, 3] -> [2, 3]; and [2, 1, 1] -> [2, 1] -> [2].
+        assert_eq!(removed_at_once(&[0], &[1]), [0, 2]);
+        assert_eq!(removed_at_once(&[1], &[1]), [1, 2]);
+        assert_eq!(removed_at_once(&[2], &[0]), [0, 2]);
     }
 }

@@ -7,24 +7,29 @@
 //! y = Relu(c)
 //! ```
 //!
-//! The rules lie in [`layout`] (Transpose, Reshape, Squeeze, Unsqueeze, Slice, Concat, Pad) and [`values`] (Cast, Not, Neg,
-//! Relu, Clip, Where, QuantizeLinear). What comes first may have other readers: it stays for them.
+//! The rules lie in [`layout`] (Transpose, Reshape, Squeeze, Unsqueeze, Slice, Pad), [`parts`] (Concat, Split, Slice, Shape),
+//! [`reduce`] (reductions, and axes they drop or keep), [`order`] (Transpose and Expand past operators that work element by
+//! element) and [`values`] (Cast, Not, Neg, Relu, Clip, Max, Min, Where, QuantizeLinear). What comes first may have other
+//! readers where that costs nothing: it stays for them.
 //!
 //! Left alone are
-//! 1. a Reshape to a shape that is computed, or that has a 0: it depends on the shape in between;
+//! 1. a Reshape to a shape that is computed; also one with a 0, which stands for an extent of the shape in between, unless
+//!    the shapes before and after both are known;
 //! 2. conversions through a type that does not hold every value of the first one;
-//! 3. axes counted from the back where the number of axes changes in between;
-//! 4. Concat, Slice and Pad whose input is read elsewhere too: nothing would be saved.
+//! 3. axes counted from the back where the number of axes is not known;
+//! 4. operators whose input is read elsewhere too, where nothing would be saved;
+//! 5. sums of sums: another order of additions rounds in another way.
 
 mod layout;
+mod order;
+mod parts;
+mod reduce;
 mod values;
 
-use std::collections::BTreeMap;
-
-use super::common::{edit, facts};
-use crate::error::{Result, Site};
-use crate::ir::{AttrValue, Graph, Model, NodeId, Tensor, ValueId};
-use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Revisit, Scope, rewrite_graph, tally};
+use super::common::merge::{self, Rule};
+use crate::error::Result;
+use crate::ir::Model;
+use crate::pass::{Changed, Cx, Effect, Opts, Pass, PassInfo, Scope};
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -38,46 +43,34 @@ pub(super) const INFO: PassInfo = PassInfo {
     build,
 };
 
-/// What to do with the second of two neighbours.
-enum Merge {
-    /// It hands on this value.
-    HandsOn(ValueId),
-    /// It changes.
-    Becomes {
-        op_type: &'static str,
-        /// Its inputs, all of them.
-        inputs: Vec<Option<Operand>>,
-        /// Attributes that change; `None` for those that go.
-        attributes: Vec<(&'static str, Option<AttrValue>)>,
-    },
-}
-
-/// What an input slot reads.
-enum Operand {
-    Value(ValueId),
-    /// A new constant.
-    New(Tensor),
-}
-
-/// A rule: an operator, in a version of the operator set, and what to do with it.
-type Rule = fn(&Graph, NodeId, i64) -> Option<Merge>;
-
 /// By the pair of operators that remarks name.
-const RULES: &[(&str, Rule)] = &[
+const RULES: &[Rule] = &[
     ("Transpose of Transpose", layout::transpose_of_transpose),
+    ("Transpose around others", order::transpose_around),
+    ("operator of Transposes", order::operator_of_transposes),
+    ("operator of Expand", order::operator_of_expand),
     ("Reshape of Reshape", layout::reshape_of_reshape),
     ("Squeeze of Unsqueeze", layout::squeeze_of_unsqueeze),
+    ("Squeeze of Squeeze", layout::squeeze_of_squeeze),
     ("Unsqueeze of Squeeze", layout::unsqueeze_of_squeeze),
     ("Unsqueeze of Unsqueeze", layout::unsqueeze_of_unsqueeze),
+    ("Unsqueeze of a reduction", reduce::unsqueeze_of_reduction),
+    ("Squeeze of a reduction", reduce::squeeze_of_reduction),
+    ("reduction of a reduction", reduce::extreme_of_extreme),
     ("Squeeze of Slice", layout::squeeze_of_slice),
     ("Slice of Slice", layout::slice_of_slice),
-    ("Concat of Concat", layout::concat_of_concat),
+    ("Slice of Shape", parts::slice_of_shape),
+    ("Concat of Concat", parts::concat_of_concat),
+    ("Concat of Split", parts::concat_of_split),
+    ("Concat of Slices", parts::concat_of_slices),
     ("Pad of Pad", layout::pad_of_pad),
     ("Cast of Cast", values::cast_of_cast),
     ("pair that undoes itself", values::involution),
     ("repetition", values::repetition),
+    ("Clip of Clip", values::clip_of_clip),
     ("Clip of Relu", values::clip_of_relu),
     ("Relu of Clip", values::relu_of_clip),
+    ("Max or Min of the same", values::variadic),
     ("Where of Not", values::where_of_not),
     ("QuantizeLinear of DequantizeLinear", values::quantize_of_dequantize),
 ];
@@ -91,69 +84,6 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 
 impl Pass for FuseChains {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let mut changed = Changed::No;
-        model.edit_versioned_graphs(|graph, path, opset| {
-            cx.enter(path);
-            let mut merged: BTreeMap<String, usize> = BTreeMap::new();
-            changed |= rewrite_graph(graph, |graph, node| {
-                let held = graph.node(node);
-                if !held.domain().is_empty() || facts::depends_on_caller(held) {
-                    return Ok(Revisit::Unchanged);
-                }
-                for (name, rule) in RULES {
-                    let Some(merge) = rule(graph, node, opset) else { continue };
-                    let site = graph.site(node);
-                    if let Err(reason) = merge.apply(graph, node)? {
-                        cx.skipped(site, reason);
-                        continue;
-                    }
-                    *merged.entry((*name).to_owned()).or_default() += 1;
-                    return Ok(Revisit::Changed(vec![node]));
-                }
-                Ok(Revisit::Unchanged)
-            })?;
-            if let Some((text, total)) = tally(&merged) {
-                cx.measured(Site::default(), format!("merged {text}"), &[("pairs", total as f64)]);
-            }
-            Ok(())
-        })?;
-        Ok(changed)
-    }
-}
-
-impl Merge {
-    /// Does it, and removes what nothing reads any more; or says why it cannot be done.
-    fn apply(self, graph: &mut Graph, node: NodeId) -> Result<Result<(), &'static str>> {
-        let before: Vec<ValueId> = graph.node_inputs(node).into_iter().flatten().collect();
-        match self {
-            Self::HandsOn(value) => {
-                if let Err(reason) = edit::bypass(graph, node, value)? {
-                    return Ok(Err(reason));
-                }
-            }
-            Self::Becomes { op_type, inputs, attributes } => {
-                let label = graph.output(node, 0).map_or_else(String::new, |v| graph.value(v).name().to_owned());
-                let slots = graph.node(node).input_slots().max(inputs.len());
-                let mut inputs = inputs.into_iter();
-                for slot in 0..slots {
-                    let value = match inputs.next().flatten() {
-                        None => None,
-                        Some(Operand::Value(value)) => Some(value),
-                        Some(Operand::New(tensor)) => Some(graph.add_initializer(&format!("{label}_operand"), tensor)),
-                    };
-                    graph.set_input(node, slot, value)?;
-                }
-                graph.trim_inputs(node)?;
-                graph.set_op_type(node, op_type)?;
-                for (name, value) in attributes {
-                    match value {
-                        Some(value) => graph.set_attr(node, name, value)?,
-                        None => drop(graph.remove_attr(node, name)?),
-                    }
-                }
-            }
-        }
-        edit::drop_unread_chain(graph, before)?;
-        Ok(Ok(()))
+        merge::run(RULES, model, cx)
     }
 }

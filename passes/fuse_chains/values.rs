@@ -1,8 +1,8 @@
 //! Neighbours that change values.
 
 use super::super::common::facts;
+use super::super::common::merge::{Merge, Operand};
 use super::super::common::pattern;
-use super::{Merge, Operand};
 use crate::ir::{AttrRef, AttrValue, DType, Graph, NodeId, Tensor, ValueId};
 
 /// Operators that undo themselves.
@@ -49,16 +49,77 @@ pub(super) fn involution(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
     Some(Merge::HandsOn(graph.input(first, 0)?))
 }
 
-/// Relu of Relu, and a Clip of a Clip with the same bounds.
-pub(super) fn repetition(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
+/// Relu of Relu and the like.
+pub(super) fn repetition(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
     let value = graph.input(node, 0)?;
-    if graph.node(node).is("Clip") {
-        let first = pattern::written_by(graph, value, "Clip")?;
-        let bounds = Bounds::of(graph, node, opset)?;
-        return (bounds == Bounds::of(graph, first, opset)? && bounds.are_in_order()).then_some(Merge::HandsOn(value));
-    }
     let op_type = REPEATABLE.iter().find(|op_type| graph.node(node).is(op_type))?;
     pattern::written_by(graph, value, op_type).map(|_| Merge::HandsOn(value))
+}
+
+/// A Clip of a Clip: the bounds of one are those of both.
+pub(super) fn clip_of_clip(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
+    if !graph.node(node).is("Clip") {
+        return None;
+    }
+    let value = graph.input(node, 0)?;
+    let first = pattern::written_by(graph, value, "Clip")?;
+    let (inner, outer) = (Bounds::of(graph, first, opset)?, Bounds::of(graph, node, opset)?);
+    if !inner.are_in_order() || !outer.are_in_order() {
+        return None;
+    }
+    if inner == outer {
+        return Some(Merge::HandsOn(value));
+    }
+    graph.only_use(value)?;
+    // What the first one can give lies between its bounds; the second one moves those as it moves everything.
+    let moved = |bound: Option<f64>| {
+        let raised = match (bound, outer.lower) {
+            (Some(bound), Some(lower)) => Some(bound.max(lower)),
+            (bound, lower) => bound.or(lower),
+        };
+        match (raised, outer.upper) {
+            (Some(raised), Some(upper)) => Some(raised.min(upper)),
+            (raised, _) => raised,
+        }
+    };
+    let lower = if inner.lower.is_none() { outer.lower } else { moved(inner.lower) };
+    let upper = match (inner.upper, outer.upper) {
+        (None, upper) => upper,
+        (Some(_), _) => moved(inner.upper),
+    };
+    let source = Some(Operand::Value(graph.input(first, 0)?));
+    if opset < 11 {
+        let attribute = |bound: Option<f64>| bound.map(|bound| AttrValue::Float(bound as f32));
+        let attributes = vec![("min", attribute(lower)), ("max", attribute(upper))];
+        return Some(Merge::Becomes { op_type: "Clip", inputs: vec![source], attributes });
+    }
+    // Each bound is one of the four that are there.
+    let place_of = |wanted: f64| {
+        [(node, 1), (node, 2), (first, 1), (first, 2)].into_iter().find_map(|(clip, slot)| {
+            let value = graph.input(clip, slot)?;
+            (pattern::number_in(&graph.constant(value)?)?.to_bits() == wanted.to_bits())
+                .then_some(Operand::Value(value))
+        })
+    };
+    let slot = |bound: Option<f64>| match bound {
+        None => Some(None),
+        Some(bound) => place_of(bound).map(Some),
+    };
+    Some(Merge::becomes("Clip", vec![source, slot(lower)?, slot(upper)?]))
+}
+
+/// A Max whose first operand is a Max, a Min whose first operand is a Min: one takes all operands, in the same order.
+pub(super) fn variadic(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
+    let op_type = ["Max", "Min"].into_iter().find(|op_type| graph.node(node).is(op_type))?;
+    let value = graph.input(node, 0)?;
+    let first = pattern::written_by(graph, value, op_type)?;
+    graph.only_use(value)?;
+    // Before it they do not broadcast.
+    if opset < 8 {
+        return None;
+    }
+    let operands = graph.node_inputs(first).into_iter().chain(graph.node_inputs(node).into_iter().skip(1));
+    Some(Merge::becomes(op_type, operands.map(|value| value.map(Operand::Value)).collect()))
 }
 
 /// A Clip that cuts off what is below 0, or more, after a Relu that did so.

@@ -28,7 +28,7 @@ pub use graph::{Graph, NodeId, Port, Use, ValueId};
 pub use inline::NameCount;
 pub use keep::Kept;
 pub use model::{Function, Model};
-pub use node::{Node, NodeSpec, Subgraph, Value};
+pub use node::{Inferred, Node, NodeSpec, Subgraph, Value};
 pub use notes::Notes;
 pub use shape::{Dim, Shape, names_nothing};
 pub use signature::{Signature, TensorType, TypedName, ValueType};

@@ -182,6 +182,18 @@ pub struct Value {
     pub(crate) is_pinned: bool,
     /// The user wants it to stay as it is; then it is pinned, too.
     pub(crate) is_kept: bool,
+    /// What inference tells beyond the file; never written.
+    pub(crate) inferred: Option<Box<Inferred>>,
+}
+
+/// What follows from the operators of a value's type, whatever the file declares.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inferred {
+    /// The element type, where it is known.
+    pub dtype: Option<DType>,
+    /// The shape, where the rank is known. Names of dimensions are equal where the dimensions are, but need not be names
+    /// that the file has: only numbers may be written to it.
+    pub shape: Option<Shape>,
 }
 
 impl Value {
@@ -206,6 +218,11 @@ impl Value {
             (_, Some(tensor)) => Some(Shape::fixed(tensor.shape().iter().copied())),
             (shape, None) => shape.cloned(),
         }
+    }
+
+    /// What inference told of the type, where a pass let it: see [`Graph::set_inferred`].
+    pub fn inferred(&self) -> Option<&Inferred> {
+        self.inferred.as_deref()
     }
 
     /// The initializer, where the value is one.

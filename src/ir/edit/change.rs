@@ -6,6 +6,7 @@ use super::broken;
 use crate::error::Result;
 use crate::ir::attr::{AttrValue, Attribute};
 use crate::ir::graph::{Graph, NodeId, Port, ValueId};
+use crate::ir::node::Inferred;
 use crate::ir::shape::Shape;
 use crate::ir::signature::ValueType;
 use crate::ir::tensor::Tensor;
@@ -83,6 +84,7 @@ impl Graph {
     /// Fails where the value is neither.
     pub fn set_constant(&mut self, value: ValueId, tensor: Tensor) -> Result<()> {
         let ty = ValueType::tensor(tensor.dtype(), Some(Shape::fixed(tensor.shape().iter().copied())));
+        self.set_inferred(value, None)?;
         if self.value(value).init.is_some() {
             self.value_mut(value)?.init = Some(tensor);
         } else {
@@ -108,6 +110,7 @@ impl Graph {
             return Err(broken(format!("`{}` would be defined twice", held.name())));
         }
         (held.init, held.init_rank, held.info, held.ty) = (Some(tensor), rank, None, ValueType::Unknown);
+        held.inferred = None;
         Ok(())
     }
 
@@ -129,6 +132,7 @@ impl Graph {
     /// Fails where the value is not in the graph.
     pub fn set_type(&mut self, value: ValueId, ty: ValueType) -> Result<()> {
         let held = self.value_mut(value)?;
+        held.inferred = None;
         if held.ty == ty {
             return Ok(());
         }
@@ -138,6 +142,16 @@ impl Graph {
             _ => {}
         }
         held.ty = ty;
+        Ok(())
+    }
+
+    /// Keeps beside a value what inference tells of its type, for as long as the contents of the value stay what they are.
+    /// The file knows nothing of it.
+    ///
+    /// # Errors
+    /// Fails where the value is not in the graph.
+    pub fn set_inferred(&mut self, value: ValueId, inferred: Option<Inferred>) -> Result<()> {
+        self.value_mut(value)?.inferred = inferred.map(Box::new);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod control;
 mod elementwise;
 mod layout;
 mod neural;
+mod pairs;
 mod patterns;
 mod quantize;
 mod reduce;
@@ -26,7 +27,7 @@ pub(crate) struct Entry {
 
 /// Every entry.
 pub(crate) fn all() -> Vec<Entry> {
-    let families: [&[(&'static str, i64, Draw)]; 10] = [
+    let families: [&[(&'static str, i64, Draw)]; 11] = [
         elementwise::ENTRIES,
         combine::ENTRIES,
         select::ENTRIES,
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Entry> {
         shapes::ENTRIES,
         control::ENTRIES,
         quantize::ENTRIES,
+        pairs::ENTRIES,
         patterns::ENTRIES,
     ];
     families.concat().into_iter().map(|(op, since, draw)| Entry { op, since, draw }).collect()
