@@ -3,13 +3,16 @@
 mod combine;
 mod control;
 mod elementwise;
+mod function;
 mod layout;
 mod neural;
 mod patterns;
 mod quantize;
 mod reduce;
+mod repeat;
 mod select;
 mod shapes;
+mod width;
 
 use super::draft::Draft;
 
@@ -26,7 +29,7 @@ pub(crate) struct Entry {
 
 /// Every entry.
 pub(crate) fn all() -> Vec<Entry> {
-    let families: [&[(&'static str, i64, Draw)]; 10] = [
+    let families: [&[(&'static str, i64, Draw)]; 13] = [
         elementwise::ENTRIES,
         combine::ENTRIES,
         select::ENTRIES,
@@ -37,6 +40,9 @@ pub(crate) fn all() -> Vec<Entry> {
         control::ENTRIES,
         quantize::ENTRIES,
         patterns::ENTRIES,
+        repeat::ENTRIES,
+        function::ENTRIES,
+        width::ENTRIES,
     ];
     families.concat().into_iter().map(|(op, since, draw)| Entry { op, since, draw }).collect()
 }
