@@ -16,7 +16,7 @@
 //! 3. constants, of which `dedup-initializers` takes care;
 //! 4. operators of which an output is an output of the graph, as is that of its twin: both names are promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prost::Message;
 
@@ -64,7 +64,7 @@ impl Pass for EliminateCommon {
 
 /// Merges the twins of one graph. Each comes after what it reads, so that what merging makes equal is seen in one sweep.
 fn merge(graph: &mut Graph, version: i64, cx: &mut Cx<'_>) -> Result<Changed> {
-    let mut first: BTreeMap<Work, NodeId> = BTreeMap::new();
+    let mut first: HashMap<Work, NodeId> = HashMap::new();
     let mut merged: BTreeMap<String, usize> = BTreeMap::new();
     for node in graph.topological_order()? {
         let Some(work) = Work::of(graph, node, version) else { continue };
@@ -120,7 +120,7 @@ fn replace(graph: &mut Graph, node: NodeId, twin: NodeId) -> Result<Result<(), &
 }
 
 /// What an operator does, so that equal work gives equal bits.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Work {
     op_type: String,
     domain: String,

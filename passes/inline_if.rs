@@ -46,6 +46,9 @@ type Conditions = BTreeMap<String, bool>;
 
 impl Pass for InlineIf {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        if !model.roots().into_iter().any(|(_, graph)| has_if(graph)) {
+            return Ok(Changed::No);
+        }
         let mut names = NameCount::default();
         for (_, graph) in model.roots() {
             names.add(graph);
@@ -58,6 +61,14 @@ impl Pass for InlineIf {
         }
         Ok(changed)
     }
+}
+
+fn has_if(graph: &Graph) -> bool {
+    graph
+        .nodes()
+        .into_iter()
+        .map(|node| graph.node(node))
+        .any(|held| held.is("If") || held.subgraphs().iter().any(|inner| has_if(&inner.graph)))
 }
 
 /// Inlines in a graph, what was inlined included, and then in the graphs inside of it.

@@ -18,7 +18,9 @@ macro_rules! formats {
                 data.as_chunks::<$bytes>().0.iter().map(|&chunk| $read(chunk))
             }
             fn write(values: impl Iterator<Item = f64>) -> Vec<u8> {
-                values.flat_map(|value| $write(value)).collect()
+                let mut bytes = Vec::with_capacity(values.size_hint().0 * $bytes);
+                values.for_each(|value| bytes.extend_from_slice(&$write(value)));
+                bytes
             }
         })*
     };

@@ -1,6 +1,6 @@
 //! Moves the graph that an attribute holds into the graph around it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// How many graphs define each name; see [`Graph::inline`].
 #[derive(Debug, Clone, Default)]
-pub struct NameCount(BTreeMap<Arc<str>, usize>);
+pub struct NameCount(HashMap<Arc<str>, usize>);
 
 impl NameCount {
     /// Counts the names that a graph and all inside of it define.

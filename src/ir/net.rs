@@ -6,7 +6,7 @@
 
 use petgraph::Direction;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
-use petgraph::visit::{EdgeRef, IntoNodeReferences};
+use petgraph::visit::{EdgeRef, IntoNodeReferences, NodeIndexable};
 
 use super::graph::{Port, Vertex};
 
@@ -54,6 +54,11 @@ impl Net {
     /// Every vertex, to change it, in the order of indices.
     pub(crate) fn vertices_mut(&mut self) -> impl Iterator<Item = &mut Vertex> {
         self.inner.node_weights_mut().filter_map(Option::as_mut)
+    }
+
+    /// Indices are below.
+    pub(crate) fn index_bound(&self) -> usize {
+        self.inner.node_bound()
     }
 
     /// The edges of a vertex, in no particular order.

@@ -2,6 +2,8 @@
 //!
 //! The first question indexes the file by its header lines; a record is parsed when it is asked for, once.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::parse::{self, Group, Key};
@@ -18,6 +20,8 @@ struct Table {
     domains: Vec<(&'static str, i64)>,
     /// Sorted by key.
     entries: Vec<Entry>,
+    /// Where the entries of an operator lie, by domain and operator: passes ask for every operator of a model.
+    places: HashMap<(&'static str, &'static str), Range<usize>>,
 }
 
 struct Entry {
@@ -49,20 +53,23 @@ impl Table {
             let key = Key::parse(record.lines().next()?)?;
             Some(Entry { key, record, schema: OnceLock::new() })
         };
+        let entries: Vec<Entry> = records.split("\nop ").filter_map(entry).collect();
+        let mut places: HashMap<_, Range<usize>> = HashMap::new();
+        for (place, entry) in entries.iter().enumerate() {
+            places.entry((entry.key.domain, entry.key.op_type)).or_insert(place..place).end = place + 1;
+        }
         Self {
             groups: preamble.lines().filter_map(group).collect(),
             domains: preamble.lines().filter_map(domain).collect(),
-            entries: records.split("\nop ").filter_map(entry).collect(),
+            entries,
+            places,
         }
     }
 
     /// The records of an operator, oldest first.
     fn of(&self, domain: &str, op_type: &str) -> &[Entry] {
-        let name = (canonical(domain), op_type);
-        let start = self.entries.partition_point(|entry| (entry.key.domain, entry.key.op_type) < name);
-        let rest = self.entries.get(start..).unwrap_or_default();
-        let count = rest.partition_point(|entry| (entry.key.domain, entry.key.op_type) == name);
-        rest.get(..count).unwrap_or_default()
+        let place = self.places.get(&(canonical(domain), op_type)).cloned();
+        place.and_then(|place| self.entries.get(place)).unwrap_or_default()
     }
 }
 

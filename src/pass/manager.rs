@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::pipeline::{Pipeline, Plan, Planned};
 use super::report::StepReport;
 use super::{Changed, Cx, Effect, Env, PassInfo, Scope};
-use crate::census::census;
+use crate::census::{Census, census};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::text::{self, PrintOptions};
 use crate::ir::{Kept, Model, Signature, TypedName, check};
@@ -72,19 +72,28 @@ impl Run {
 /// Passes on what a pass returns; [`ErrorKind::BrokenPass`] where a pass left the model damaged or changed its
 /// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass and cannot be raised.
 pub fn run(mut plan: Plan, model: &mut Model, env: &Env<'_>, options: &RunOptions<'_>) -> Result<Run> {
-    let mut runner = Runner { env, options, signature: model.signature(), kept: model.kept(), run: Run::default() };
+    let (signature, kept, census) = (model.signature(), model.kept(), census(model));
+    let mut runner = Runner { env, options, signature, kept, census, changes: 0, run: Run::default() };
     if let Some(folder) = options.dump_each {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
     }
     for group in &mut plan.groups {
         let rounds = if group.repeats { MAX_ROUNDS } else { 1 };
+        // For each pass the number of changes the model had seen when the pass found nothing to do. It is the same model
+        // while that number is, and there is nothing to do in it still.
+        let mut idle_at: Vec<Option<usize>> = vec![None; group.passes.len()];
         for round in 1..=rounds {
             let mut changed = Changed::No;
-            for planned in &mut group.passes {
+            for (planned, idle_at) in group.passes.iter_mut().zip(&mut idle_at) {
+                if *idle_at == Some(runner.changes) {
+                    continue;
+                }
                 if options.stop_after.is_some_and(|limit| runner.run.steps.len() >= limit) {
                     return Ok(runner.run);
                 }
-                changed |= runner.step(planned, model, round)?;
+                let ran = runner.step(planned, model, round)?;
+                *idle_at = (!ran.is_yes()).then_some(runner.changes);
+                changed |= ran;
             }
             if !changed.is_yes() {
                 break;
@@ -99,6 +108,10 @@ struct Runner<'a> {
     options: &'a RunOptions<'a>,
     signature: Signature,
     kept: Kept,
+    /// Of the model as it is now.
+    census: Census,
+    /// How many runs of passes changed the model.
+    changes: usize,
     run: Run,
 }
 
@@ -136,7 +149,7 @@ impl Runner<'_> {
         reason: Option<&str>,
     ) -> Result<Changed> {
         let info = planned.info;
-        let before = census(model);
+        let before = self.census;
         let start = Instant::now();
         let mut cx = Cx::new(self.env, info.name);
         if let Some(reason) = reason {
@@ -150,7 +163,11 @@ impl Runner<'_> {
         })?;
         self.check_signature(info, model)?;
         self.check_kept(info.name, model)?;
-        let after = census(model);
+        if changed.is_yes() {
+            self.changes += 1;
+            self.census = census(model);
+        }
+        let after = self.census;
         tracing::info!(
             pass = %planned.text, changed = changed.is_yes(), seconds,
             nodes = after.nodes, constant_bytes = after.constant_bytes, "ran"
@@ -299,7 +316,8 @@ mod tests {
         let passes = vec![planned(&EXACT, 2, |_| {}), planned(&EXACT, 1, |_| {})];
         let run = run_plan(passes, true, &mut opset13(), None).unwrap();
         let changed: Vec<bool> = run.steps.iter().map(|step| step.changed).collect();
-        assert_eq!(changed, [true, true, true, false, false, false]);
+        // The second one found nothing in the model that the first one found nothing in after it.
+        assert_eq!(changed, [true, true, true, false, false]);
         assert_eq!(run.effect, Some(Effect::Exact));
     }
 

@@ -103,6 +103,9 @@ impl std::ops::BitOrAssign for Changed {
 pub trait Pass: fmt::Debug + Send {
     /// Changes the model. What was matched and left alone is a [`Cx::skipped`] remark, not an error.
     ///
+    /// What it does follows from the model, its options and the context alone: a pass that found nothing to do is not run
+    /// again on the same model.
+    ///
     /// # Errors
     /// Fails where the user asked for something that cannot be done, or the model is not what it should be.
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed>;

@@ -11,8 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contrib;
 mod control;
 mod corpus_table;
 mod hostile;
 mod node_tests;
 mod observed;
+
+#[cfg(feature = "tract")]
+mod tract_facts;

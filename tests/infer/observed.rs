@@ -10,8 +10,22 @@ use onnx_shrink::ir::{Model, Tensor};
 use crate::corpus_table::reference;
 use crate::support::{corpus, python};
 
-const MODELS: [&str; 8] =
-    ["lenet5", "magika", "minilm_l6", "mnist_resnet_bn", "ppocr_v2_cls", "ppocr_v6_rec", "silero_vad_op18", "wakeword"];
+const MODELS: [&str; 14] = [
+    "lenet5",
+    "lenet_300_100",
+    "magika",
+    "minilm_l6",
+    "mnist_resnet_bn",
+    "mobilenet_v2_random",
+    "ppocr_v2_cls",
+    "ppocr_v4_det",
+    "ppocr_v6_det",
+    "ppocr_v6_rec",
+    "silero_vad",
+    "silero_vad_op18",
+    "tashkeel_int8",
+    "wakeword",
+];
 
 /// The number that each symbol stands for in one run.
 type Bindings = BTreeMap<Symbol, i64>;

@@ -1,7 +1,8 @@
 """Prints what onnx.shape_inference knows of a model once its value_info is removed: python reference.py MODEL OUT_MODEL
 
 One line a value of the main graph that an operator writes: name, element type, extents separated by commas, "?" where
-the extent has no number. "-" stands for an unknown type or rank. OUT_MODEL gets the model without value_info.
+the extent has no number. "-" stands for an unknown type or rank. A last line, which begins with a tab, counts the values
+inside of subgraphs of which it knows all. OUT_MODEL gets the model without value_info.
 """
 
 import sys
@@ -36,6 +37,24 @@ def line(info, known):
     return f"{info.name}\t{tensor.elem_type or '-'}\t{shape}"
 
 
+def known_inside(graph, known):
+    """Values that operators in subgraphs write and of which type and every extent are known, without the outputs of the
+    subgraphs, whose types are declared."""
+    count = 0
+    for node in graph.node:
+        for attribute in node.attribute:
+            if not attribute.HasField("g"):
+                continue
+            inner = attribute.g
+            declared = {info.name for info in inner.output}
+            infos = {info.name: info for info in inner.value_info if info.name not in declared}
+            written = {name for inside in inner.node for name in inside.output if name}
+            lines = [line(infos[name], known).split("\t") for name in written & infos.keys()]
+            count += sum(dtype != "-" and shape != "-" and "?" not in shape.split(",") for _, dtype, shape in lines)
+            count += known_inside(inner, known)
+    return count
+
+
 def main():
     model = onnx.load(sys.argv[1])
     strip(model.graph)
@@ -46,6 +65,7 @@ def main():
     infos = {info.name: info for info in [*inferred.graph.value_info, *inferred.graph.output]}
     for name in sorted(written & infos.keys()):
         print(line(infos[name], known))
+    print(f"\t{known_inside(inferred.graph, known)}")
 
 
 main()

@@ -49,6 +49,10 @@ impl Value {
                 let values: Vec<f32> = (0..count).map(|_| rng.random_range(self.low..=self.high) as f32).collect();
                 Tensor::from_f32(shape, &values).unwrap()
             }
+            DType::F64 | DType::F16 => {
+                let values: Vec<f64> = (0..count).map(|_| rng.random_range(self.low..=self.high)).collect();
+                Tensor::from_f64(self.dtype, shape, &values).unwrap()
+            }
             DType::I64 => Tensor::from_i64(shape, &(0..count).map(|_| whole(rng)).collect::<Vec<_>>()).unwrap(),
             DType::I32 => Tensor::from_i32(shape, &(0..count).map(|_| whole(rng) as i32).collect::<Vec<_>>()).unwrap(),
             other => Tensor::new(other, shape, (0..count).map(|_| whole(rng) as u8).collect::<Vec<_>>()).unwrap(),
@@ -63,6 +67,16 @@ pub(crate) struct Constant {
     pub(crate) elements: String,
     /// Whether it is the default of an input of the graph.
     pub(crate) is_input: bool,
+}
+
+/// An operator that the model defines.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// What it may be given.
+    pub(crate) formals: Vec<Value>,
+    pub(crate) result: Value,
+    pub(crate) text: String,
 }
 
 /// An operator, with the graphs it holds.
@@ -83,6 +97,11 @@ pub(crate) struct Draft {
     /// Whether there may be quantization, and no If: ONNX Runtime 1.32 aborts where a branch reads what a
     /// DequantizeLinear yields.
     pub(crate) is_quantized: bool,
+    /// Whether there may be floats of 16 bits, with rounding errors to match.
+    pub(crate) is_half: bool,
+    /// Whether it is the body of a function, which has no initializers.
+    pub(crate) is_function: bool,
+    pub(crate) functions: Vec<Function>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) constants: Vec<Constant>,
     pub(crate) lines: Vec<Line>,
@@ -103,6 +122,9 @@ impl Draft {
             opset,
             is_symbolic: false,
             is_quantized: false,
+            is_half: false,
+            is_function: false,
+            functions: Vec::new(),
             inputs: Vec::new(),
             constants: Vec::new(),
             lines: Vec::new(),
@@ -276,12 +298,14 @@ impl Draft {
     /// The model in the textual syntax.
     pub(crate) fn text(&self) -> String {
         let ir_version = match self.opset {
+            ..21 if !self.functions.is_empty() => 8,
             // Then every initializer is listed among the inputs.
             _ if !self.constants.is_empty() && self.constants.iter().all(|constant| constant.is_input) => 3,
             ..21 => 8,
             _ => 10,
         };
-        let mut text = format!("<ir_version: {ir_version}, opset_import: [\"\" : {}]>\ng (", self.opset);
+        let local = if self.functions.is_empty() { "" } else { ", \"local\" : 1" };
+        let mut text = format!("<ir_version: {ir_version}, opset_import: [\"\" : {}{local}]>\ng (", self.opset);
         let mut inputs: Vec<String> = self.inputs.iter().map(|value| self.declaration(value, true)).collect();
         let defaults = self.constants.iter().filter(|constant| constant.is_input);
         inputs.extend(defaults.map(|constant| typed_name(&constant.value)));
@@ -295,6 +319,22 @@ impl Draft {
             .map(|value| format!("  {}", typed_name(value)));
         text.push_str(&constants.chain(declared).collect::<Vec<_>>().join(",\n"));
         text.push_str("\n> {\n");
+        for line in &self.lines {
+            let _ = writeln!(text, "  {}", line.text.replace('\n', "\n  "));
+        }
+        text.push_str("}\n");
+        self.functions.iter().for_each(|function| text.push_str(&function.text));
+        text
+    }
+
+    /// The body of a function in the textual syntax.
+    pub(crate) fn function_text(&self, name: &str, formals: &[Value]) -> String {
+        let names = |values: &[Value]| values.iter().map(|value| value.name.clone()).collect::<Vec<_>>().join(", ");
+        let mut text = format!("<domain: \"local\", opset_import: [\"\" : {}]>\n{name} ", self.opset);
+        let _ = writeln!(text, "({}) => ({}) {{", names(formals), names(&self.outputs));
+        for Constant { value, elements, .. } in &self.constants {
+            let _ = writeln!(text, "  {} = Constant<value = {} {{{elements}}}>()", value.name, type_text(value));
+        }
         for line in &self.lines {
             let _ = writeln!(text, "  {}", line.text.replace('\n', "\n  "));
         }

@@ -10,7 +10,7 @@ use super::draft::{Draft, Value};
 use super::operators::{self, add_any};
 
 /// The operator sets graphs are drawn for.
-const OPSETS: [i64; 10] = [9, 10, 11, 12, 13, 14, 15, 17, 18, 20];
+const OPSETS: [i64; 14] = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20];
 
 /// Operators of a graph, before those are dropped that nothing reads.
 const OPERATORS: std::ops::RangeInclusive<usize> = 5..=60;
@@ -18,10 +18,12 @@ const OPERATORS: std::ops::RangeInclusive<usize> = 5..=60;
 /// The graph of a seed.
 pub(crate) fn draw(seed: u64) -> Draft {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let opset = if rand::Rng::random_range(&mut rng, 0..5) == 0 { 21 } else { OPSETS[(seed % 10) as usize] };
+    let opset =
+        if rand::Rng::random_range(&mut rng, 0..5) == 0 { 21 } else { OPSETS[(seed % OPSETS.len() as u64) as usize] };
     let mut draft = Draft::new(opset, rng);
     draft.is_symbolic = draft.chance(20);
     draft.is_quantized = draft.chance(40);
+    draft.is_half = draft.chance(15);
     add_inputs(&mut draft);
     let entries = operators::all();
     let target = OPERATORS.start() + draft.below(OPERATORS.end() - OPERATORS.start() - 8);

@@ -20,8 +20,15 @@ const RELATIVE: f64 = 1e-4;
 /// ... and where that is next to nothing.
 const ABSOLUTE: f64 = 1e-5;
 
+/// How far floats may be apart where some have 16 bits.
+const HALF_RELATIVE: f64 = 1e-2;
+
 /// What an error in the last bit of every input changes, times this, is no difference.
 const NOISE_FACTOR: f64 = 20.0;
+
+/// The last bits of an input, of 32 bits and of 16.
+const NUDGE: f64 = 1e-6;
+const HALF_NUDGE: f64 = 1e-3;
 
 /// What ONNX Runtime says where its optimizer damaged a graph.
 const LOST_VALUE: &str = "is not a graph input, initializer, or output of a previous node";
@@ -136,8 +143,10 @@ pub(crate) fn judge(draft: &Draft, subject: &Subject<'_>) -> Result<Judged, Fail
         let inputs = inputs(&draft.inputs, sample);
         let Ok(expected) = original.run(&inputs) else { return Ok(Judged::NotRun) };
         let found = result.run(&inputs).map_err(|e| failure("run", format!("{e}\n{}", print(&rewritten.model))))?;
-        let noise = original.run(&nudged(&inputs)).map_err(|e| failure("run", e))?;
-        compare(&expected, &found, &noise)
+        let noise = original
+            .run(&nudged(&inputs, if draft.is_half { HALF_NUDGE } else { NUDGE }))
+            .map_err(|e| failure("run", e))?;
+        compare(&expected, &found, &noise, if draft.is_half { HALF_RELATIVE } else { RELATIVE })
             .map_err(|what| failure("difference", format!("{what}\nresult:\n{}", print(&rewritten.model))))?;
     }
     Ok(Judged::Same { changed: true })
@@ -167,20 +176,16 @@ fn inputs(values: &[Value], sample: u64) -> NamedTensors {
 }
 
 /// The inputs with errors in the last bits of floats.
-fn nudged(inputs: &NamedTensors) -> NamedTensors {
+fn nudged(inputs: &NamedTensors, by: f64) -> NamedTensors {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut nudge = |tensor: &Tensor| match tensor.dtype().is_float() {
-        true => {
-            let values = tensor.to_f32().unwrap();
-            let values: Vec<f32> = values.iter().map(|v| v * (1.0 + rng.random_range(-1e-6..1e-6f32))).collect();
-            Tensor::from_f32(tensor.shape(), &values).unwrap()
-        }
+        true => tensor.map_f64(|_, value| value * (1.0 + rng.random_range(-by..by))).unwrap(),
         false => tensor.clone(),
     };
     inputs.iter().map(|(name, tensor)| (name.clone(), nudge(tensor))).collect()
 }
 
-fn compare(expected: &NamedTensors, found: &NamedTensors, noise: &NamedTensors) -> Result<(), String> {
+fn compare(expected: &NamedTensors, found: &NamedTensors, noise: &NamedTensors, relative: f64) -> Result<(), String> {
     for (((name, old), (new_name, new)), (_, nudged)) in expected.iter().zip(found).zip(noise) {
         if name != new_name || old.type_text() != new.type_text() {
             return Err(format!("{} `{name}` became {} `{new_name}`", old.type_text(), new.type_text()));
@@ -191,9 +196,9 @@ fn compare(expected: &NamedTensors, found: &NamedTensors, noise: &NamedTensors) 
         if !old.dtype().is_float() {
             return Err(format!("`{name}` differs: {:?} became {:?}", old.to_i64(), new.to_i64()));
         }
-        let [old, new, nudged] = [old, new, nudged].map(|tensor| tensor.to_f32().unwrap());
-        let scale = old.iter().fold(0f64, |largest, v| largest.max(f64::from(v.abs())));
-        let limit = (RELATIVE * scale).max(ABSOLUTE).max(NOISE_FACTOR * distance(&old, &nudged));
+        let [old, new, nudged] = [old, new, nudged].map(|tensor| tensor.to_f64().unwrap());
+        let scale = old.iter().fold(0f64, |largest, v| largest.max(v.abs()));
+        let limit = (relative * scale).max(ABSOLUTE).max(NOISE_FACTOR * distance(&old, &nudged));
         let worst = distance(&old, &new);
         if worst > limit {
             return Err(format!("`{name}` differs by {worst:e}, its largest element is {scale:e}"));
@@ -203,11 +208,11 @@ fn compare(expected: &NamedTensors, found: &NamedTensors, noise: &NamedTensors) 
 }
 
 /// The largest distance of two elements; a NaN on one side is as far as can be.
-fn distance(old: &[f32], new: &[f32]) -> f64 {
-    let apart = |(a, b): (&f32, &f32)| match a.is_nan() || b.is_nan() {
+fn distance(old: &[f64], new: &[f64]) -> f64 {
+    let apart = |(a, b): (&f64, &f64)| match a.is_nan() || b.is_nan() {
         true if a.is_nan() && b.is_nan() => 0.0,
         true => f64::INFINITY,
-        false => (f64::from(*a) - f64::from(*b)).abs(),
+        false => (a - b).abs(),
     };
     old.iter().zip(new).map(apart).fold(0.0, f64::max)
 }

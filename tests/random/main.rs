@@ -84,12 +84,13 @@ fn random_pipelines_keep_the_results_of_random_graphs() {
     assert!(graphs < DEFAULT_GRAPHS || operators.len() >= 60, "only {} operators", operators.len());
 }
 
-/// The operators of a graph and of the graphs inside of it.
+/// The operators of a graph and of the graphs inside of it; `local` for calls of functions.
 fn operators_of(draft: &draft::Draft) -> Vec<String> {
     let lines = draft.lines.iter().flat_map(|line| line.text.lines());
     let op = |line: &str| {
         let call = line.split_once(" = ")?.1;
-        Some(call[..call.find(['<', '('])?].to_owned()).filter(|op| op.chars().all(char::is_alphanumeric))
+        let op = call[..call.find(['<', '('])?].split('.').next()?.to_owned();
+        Some(op).filter(|op| op.chars().all(char::is_alphanumeric))
     };
     lines.filter_map(op).collect()
 }

@@ -48,6 +48,22 @@ impl<'a> View<'a> {
         Places { view: self, at: vec![0; self.dims.len()], place: self.offset, left }
     }
 
+    /// The view of the first element of each row, and the length of rows: elements beside each other here and there, so
+    /// that they can be moved at once.
+    fn rows(&self) -> (Self, usize) {
+        let mut first = self.clone();
+        let mut length = 1;
+        while let (Some(&dim), Some(&stride)) = (first.dims.last(), first.strides.last())
+            && (stride == length || dim == 1)
+            && dim > 0
+        {
+            length *= dim as i64;
+            first.dims.pop();
+            first.strides.pop();
+        }
+        (first, length as usize)
+    }
+
     /// The elements as a tensor of their own, with the given shape.
     pub(super) fn collect(&self, call: &Call<'_>, shape: Vec<u64>) -> Answer<Tensor> {
         let dtype = self.tensor.dtype();
@@ -59,8 +75,9 @@ impl<'a> View<'a> {
             let width = element_bytes(dtype).ok_or(Decline::NotHere)?;
             let data = self.tensor.data();
             let mut moved = Vec::with_capacity(self.dims.iter().product::<u64>() as usize * width);
-            for place in self.places() {
-                moved.extend_from_slice(data.get(place * width..(place + 1) * width).ok_or(Decline::NotHere)?);
+            let (rows, length) = self.rows();
+            for place in rows.places() {
+                moved.extend_from_slice(data.get(place * width..(place + length) * width).ok_or(Decline::NotHere)?);
             }
             Tensor::new(dtype, shape, moved)
         };

@@ -8,7 +8,7 @@ use crate::draft::{Draft, Value, type_text};
 pub(super) const ENTRIES: &[(&str, i64, Draw)] = &[("If", 11, choose_graph), ("If", 11, choose_graph)];
 
 /// Graphs inside of graphs inside of the main graph are enough.
-const MAX_DEPTH: usize = 2;
+pub(super) const MAX_DEPTH: usize = 2;
 
 fn choose_graph(draft: &mut Draft, op: &str) -> Option<()> {
     if draft.is_quantized || draft.depth() >= MAX_DEPTH {

@@ -3,14 +3,17 @@
 mod combine;
 mod control;
 mod elementwise;
+mod function;
 mod layout;
 mod neural;
 mod pairs;
 mod patterns;
 mod quantize;
 mod reduce;
+mod repeat;
 mod select;
 mod shapes;
+mod width;
 
 use super::draft::Draft;
 
@@ -27,7 +30,7 @@ pub(crate) struct Entry {
 
 /// Every entry.
 pub(crate) fn all() -> Vec<Entry> {
-    let families: [&[(&'static str, i64, Draw)]; 11] = [
+    let families: [&[(&'static str, i64, Draw)]; 14] = [
         elementwise::ENTRIES,
         combine::ENTRIES,
         select::ENTRIES,
@@ -39,6 +42,9 @@ pub(crate) fn all() -> Vec<Entry> {
         quantize::ENTRIES,
         pairs::ENTRIES,
         patterns::ENTRIES,
+        repeat::ENTRIES,
+        function::ENTRIES,
+        width::ENTRIES,
     ];
     families.concat().into_iter().map(|(op, since, draw)| Entry { op, since, draw }).collect()
 }
