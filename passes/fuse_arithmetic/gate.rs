@@ -17,6 +17,9 @@ pub(super) fn gate(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
     if facts::dtype(graph, gate.input) != Some(DType::F32) {
         return None;
     }
+    if growth_bytes(graph, &gate) > 0 {
+        return None;
+    }
     let sigmoid = graph.node(gate.sigmoid);
     let (alpha, beta) = (sigmoid.attr_float("alpha", 0.2), sigmoid.attr_float("beta", 0.5));
     let producer = Producer::find(graph, graph.input(gate.sigmoid, 0)?, opset, false).ok()?;
@@ -29,21 +32,33 @@ pub(super) fn gate(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
     let [Ok(lower), Ok(upper)] = bounds else { return None };
     let Gate { input, product, sigmoid, between } = gate;
     Some(Merge::By(Box::new(move |graph, node| {
-        let label = graph.value(between).name().to_owned();
+        let label = graph.output(product, 0).map_or_else(String::new, |value| graph.value(value).name().to_owned());
         producer.absorb(graph, sigmoid, folded)?;
-        graph.rename_internal(between, &format!("{label}_scaled"))?;
         let mut operands = vec![between];
         let mut spec = NodeSpec::new("Clip");
         if opset < 11 {
             spec = spec.attr("min", 1.0f32).attr("max", 2.0f32);
         } else {
-            operands.push(graph.add_initializer(&format!("{label}_min"), lower));
-            operands.push(graph.add_initializer(&format!("{label}_max"), upper));
+            operands.push(graph.add_initializer("min", lower));
+            operands.push(graph.add_initializer("max", upper));
         }
         let clipped = graph.add_op(spec, &operands, &label, node)?;
         let found = Match::new(NodeSpec::new("Mul"), vec![input, clipped], vec![product]);
         Ok(found.apply(graph, node)?.into_iter().collect())
     })))
+}
+
+/// Bytes by which the file grows. An Add goes, and a HardSigmoid for a shorter name; the names of two values and what the
+/// HardSigmoid has besides go too. Two bounds come, 15 bytes each, as initializers or as attributes.
+fn growth_bytes(graph: &Graph, gate: &Gate) -> i64 {
+    const BOUNDS_AND_OPERATORS: usize = 24;
+    const ATTRIBUTE: usize = 12;
+    let value = |value: ValueId| graph.value(value).name().len();
+    let before = graph.input(gate.sigmoid, 0).map_or(0, value);
+    let nodes: usize = [gate.sigmoid, gate.product].map(|node| graph.node(node).name().len()).iter().sum();
+    let attributes = graph.node(gate.sigmoid).attributes().iter().map(|attribute| ATTRIBUTE + attribute.name().len());
+    let freed = 2 * before + value(gate.input) + nodes + attributes.sum::<usize>();
+    BOUNDS_AND_OPERATORS as i64 - i64::try_from(freed).unwrap_or(i64::MAX)
 }
 
 struct Gate {
