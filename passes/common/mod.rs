@@ -1,7 +1,10 @@
-//! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into weights.
+//! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into weights,
+//! roles of constants, and the choice of what to quantize less.
 
 pub(super) mod affine;
+pub(super) mod choose;
 pub(super) mod edit;
+pub(super) mod exclude;
 pub(super) mod facts;
 pub(super) mod inferred;
 pub(super) mod merge;
@@ -9,4 +12,5 @@ pub(super) mod narrow;
 pub(super) mod pattern;
 pub(super) mod producer;
 pub(super) mod reduction;
+pub(super) mod role;
 pub(super) mod trial;

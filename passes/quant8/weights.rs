@@ -19,10 +19,10 @@ use rayon::prelude::*;
 use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
 use super::levels::{Level, Levels};
 use super::options::{Form, Settings};
-use super::role::{Role, role_of};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model, NodeId, NodeSpec, Shape, Tensor, ValueId, ValueType};
 use crate::pass::{Changed, Cx};
+use crate::passes::common::role::{Role, float_constant, role_of};
 
 /// DequantizeLinear with one scale a channel came with this operator set.
 const FIRST_OPSET_WITH_AXIS: i64 = 13;
@@ -112,17 +112,6 @@ pub(super) fn candidates(graph: &Graph, settings: &Settings, levels: &Levels, cx
         }
     }
     found
-}
-
-/// A float constant, initializer or `Constant`, with the first operator that reads it.
-fn float_constant(graph: &Graph, value: ValueId) -> Option<(NodeId, Tensor)> {
-    let held = graph.value(value);
-    let tensor = match held.initializer() {
-        Some(tensor) => tensor.clone(),
-        None => graph.constant(value)?,
-    };
-    let reader = graph.uses(value).first()?.node;
-    tensor.dtype().is_float().then_some((reader, tensor))
 }
 
 fn gets_smaller(graph: &Graph, value: ValueId, tensor: &Tensor, role: &Role) -> bool {

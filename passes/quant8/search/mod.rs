@@ -5,7 +5,6 @@
 //! bytes to leave out. The choice is run in turn, and repeated with what that tells about the sum. At last the result is
 //! timed against the float model, and operators that integers do not speed up go back to float arithmetic.
 
-mod choose;
 mod cost;
 mod stopwatch;
 
@@ -13,10 +12,8 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use self::choose::{Choice, Item, choose};
 use self::cost::Cost;
 use self::stopwatch::Stopwatch;
-
 use super::base::{Base, Candidate};
 use super::levels::{Level, Levels};
 use super::options::Settings;
@@ -24,20 +21,18 @@ use super::{calibrate, weights};
 use crate::error::{ErrorKind, Result};
 use crate::ir::ValueId;
 use crate::pass::{Changed, Cx};
+use crate::passes::common::choose::{self, Choice, settle};
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
 /// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
 const MARGIN_DB: f64 = 1.0;
 
-/// Choices that are run at most before the best of them is taken.
-const MAX_CHOICES: usize = 7;
-
-/// Corrections closer together than this lead to much the same choice.
-const STEP: f64 = 1.2;
-
 /// Less gain than this is noise of the clock.
 const CLOCK_NOISE: f64 = 0.03;
+
+/// One weight tensor and the levels it can have.
+type Item = choose::Item<Level>;
 
 /// What the result has to reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -97,34 +92,10 @@ impl<'a> Search<'_, 'a> {
     /// Leaves out of the integers what has to be for the drift to stay within the budget.
     fn reach(&mut self, trial: &Trial<'_>, budget: f64, cx: &mut Cx<'_>) -> Result<Candidate<'a>> {
         let items = self.measured_items(trial)?;
-        // Noise of all together over the sum of the noises of each alone: 1 where they are independent. It is bracketed:
-        // the largest that was too little, the smallest that did.
-        let (mut too_little, mut enough) = (0.0f64, f64::INFINITY);
-        let mut correction = 1.0;
-        let mut best: Option<Candidate<'a>> = None;
-        for _ in 0..MAX_CHOICES {
-            let chosen = choose(&items, budget / correction);
-            let levels = self.levels(&items, &chosen);
-            let candidate = self.build(levels)?;
-            let noise = worst(&trial.drift(&candidate.model)?);
-            let predicted = choose::predict(&items, &chosen);
-            tracing::debug!(noise, budget, correction, predicted, "a choice of levels was run");
-            if noise <= budget {
-                enough = correction;
-                best = Some(candidate);
-            } else {
-                too_little = correction;
-            }
-            correction = match (too_little, enough) {
-                // As the sum falls short of the truth here, it may everywhere.
-                (_, f64::INFINITY) => (noise / predicted).max(correction * STEP),
-                (0.0, _) => correction / STEP,
-                (low, high) => (low * high).sqrt(),
-            };
-            if enough < too_little * STEP || (enough <= 1.0 && noise > budget / STEP) {
-                break;
-            }
-        }
+        let best = settle(&items, budget, |chosen| {
+            let candidate = self.build(self.levels(&items, chosen))?;
+            Ok((worst(&trial.drift(&candidate.model)?), candidate))
+        })?;
         let candidate = match best {
             Some(best) => best,
             None => {

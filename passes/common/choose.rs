@@ -1,30 +1,36 @@
 //! Which tensors to quantize less, so that the noise of all together stays within a budget at the least cost.
 
+use crate::error::Result;
 use crate::ir::ValueId;
-use crate::passes::quant8::levels::Level;
+
+/// Choices that are run at most before the best of them is taken.
+const MAX_CHOICES: usize = 7;
+
+/// Corrections closer together than this lead to much the same choice.
+const STEP: f64 = 1.2;
 
 /// One weight tensor and the levels it can have, from the least exact on.
 #[derive(Debug, Clone)]
-pub(super) struct Item {
-    pub(super) value: ValueId,
-    pub(super) options: Vec<Choice>,
+pub(in crate::passes) struct Item<L> {
+    pub(in crate::passes) value: ValueId,
+    pub(in crate::passes) options: Vec<Choice<L>>,
 }
 
 /// One level of one tensor.
 #[derive(Debug, Clone)]
-pub(super) struct Choice {
-    pub(super) level: Level,
+pub(in crate::passes) struct Choice<L> {
+    pub(in crate::passes) level: L,
     /// What it alone adds to the noise of each output, relative to the signal there.
-    pub(super) noise: Vec<f64>,
+    pub(in crate::passes) noise: Vec<f64>,
     /// What it costs in time and bytes, in any unit; ascending.
-    pub(super) cost: f64,
+    pub(in crate::passes) cost: f64,
 }
 
 /// The option of each item, by its index. Noises of single tensors are taken to add up.
 ///
 /// The rule is greedy: as long as an output has more noise than the budget, the change that takes most of it away for its
 /// cost is made. What turns out not to have been needed is undone, the dearest first.
-pub(super) fn choose(items: &[Item], budget: f64) -> Vec<usize> {
+fn choose<L>(items: &[Item<L>], budget: f64) -> Vec<usize> {
     let mut chosen = vec![0; items.len()];
     let outputs = outputs(items);
     while let Some(worst) = worst_output(items, &chosen, outputs, budget) {
@@ -47,32 +53,71 @@ pub(super) fn choose(items: &[Item], budget: f64) -> Vec<usize> {
 }
 
 /// The noise of the worst output for these options, were the noises of single tensors to add up.
-pub(super) fn predict(items: &[Item], chosen: &[usize]) -> f64 {
+fn predict<L>(items: &[Item<L>], chosen: &[usize]) -> f64 {
     (0..outputs(items)).map(|output| noise_of(items, chosen, output)).fold(0.0, f64::max)
 }
 
-fn outputs(items: &[Item]) -> usize {
+/// Chooses, runs the choice, and chooses again with what that tells about the sum of noises; gives back the cheapest result
+/// that was seen to stay within the budget. `run` says how much noise the worst output has with these options.
+///
+/// # Errors
+/// Passes on what `run` returns.
+pub(in crate::passes) fn settle<L, T>(
+    items: &[Item<L>],
+    budget: f64,
+    mut run: impl FnMut(&[usize]) -> Result<(f64, T)>,
+) -> Result<Option<T>> {
+    // Noise of all together over the sum of the noises of each alone: 1 where they are independent. It is bracketed: the
+    // largest that was too little, the smallest that did.
+    let (mut too_little, mut enough) = (0.0f64, f64::INFINITY);
+    let mut correction = 1.0;
+    let mut best: Option<T> = None;
+    for _ in 0..MAX_CHOICES {
+        let chosen = choose(items, budget / correction);
+        let (noise, result) = run(&chosen)?;
+        let predicted = predict(items, &chosen);
+        tracing::debug!(noise, budget, correction, predicted, "a choice of levels was run");
+        if noise <= budget {
+            enough = correction;
+            best = Some(result);
+        } else {
+            too_little = correction;
+        }
+        correction = match (too_little, enough) {
+            // As the sum falls short of the truth here, it may everywhere.
+            (_, f64::INFINITY) => (noise / predicted).max(correction * STEP),
+            (0.0, _) => correction / STEP,
+            (low, high) => (low * high).sqrt(),
+        };
+        if enough < too_little * STEP || (enough <= 1.0 && noise > budget / STEP) {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+fn outputs<L>(items: &[Item<L>]) -> usize {
     items.iter().flat_map(|item| &item.options).map(|option| option.noise.len()).max().unwrap_or(0)
 }
 
-fn noise_of(items: &[Item], chosen: &[usize], output: usize) -> f64 {
+fn noise_of<L>(items: &[Item<L>], chosen: &[usize], output: usize) -> f64 {
     items.iter().zip(chosen).filter_map(|(item, &option)| item.options[option].noise.get(output)).sum()
 }
 
-fn cost(items: &[Item], chosen: &[usize], item: usize) -> f64 {
+fn cost<L>(items: &[Item<L>], chosen: &[usize], item: usize) -> f64 {
     items[item].options[chosen[item]].cost
 }
 
 /// The output with the most noise, where that is over the budget.
-fn worst_output(items: &[Item], chosen: &[usize], outputs: usize, budget: f64) -> Option<usize> {
+fn worst_output<L>(items: &[Item<L>], chosen: &[usize], outputs: usize, budget: f64) -> Option<usize> {
     let noise = |output| noise_of(items, chosen, output);
     let worst = (0..outputs).max_by(|&a, &b| noise(a).total_cmp(&noise(b)))?;
     (noise(worst) > budget).then_some(worst)
 }
 
 /// The change of one item that takes most noise off an output for its cost.
-fn best_change(items: &[Item], chosen: &[usize], output: usize) -> Option<(usize, usize)> {
-    let noise = |option: &Choice| option.noise.get(output).copied().unwrap_or(0.0);
+fn best_change<L>(items: &[Item<L>], chosen: &[usize], output: usize) -> Option<(usize, usize)> {
+    let noise = |option: &Choice<L>| option.noise.get(output).copied().unwrap_or(0.0);
     let mut best: Option<(f64, usize, usize)> = None;
     for (index, (item, &current)) in items.iter().zip(chosen).enumerate() {
         let now = &item.options[current];
@@ -92,13 +137,11 @@ mod tests {
     use super::*;
     use crate::ir::Graph;
 
-    fn item(options: &[(f64, f64)]) -> Item {
+    fn item(options: &[(f64, f64)]) -> Item<usize> {
         let mut graph = Graph::default();
         let value = graph.add_value("w", crate::ir::ValueType::Unknown);
-        let levels = [Level::Integers, Level::Weights, Level::Float];
-        let options = options.iter().zip(levels);
-        let choice = |(&(noise, cost), level): (&(f64, f64), Level)| Choice { level, noise: vec![noise], cost };
-        Item { value, options: options.map(choice).collect() }
+        let choice = |(level, &(noise, cost))| Choice { level, noise: vec![noise], cost };
+        Item { value, options: options.iter().enumerate().map(choice).collect() }
     }
 
     #[test]
@@ -124,6 +167,15 @@ mod tests {
         // The first change is the better bargain, but does not do; the second does alone.
         let items = [item(&[(1.0, 0.0), (0.0, 0.1)]), item(&[(5.0, 0.0), (0.0, 5.0)])];
         assert_eq!(choose(&items, 1.0), [0, 1]);
+    }
+
+    #[test]
+    fn what_the_sum_of_noises_misses_is_learnt_by_running() {
+        // Together they are twice as noisy as they should be.
+        let items = [item(&[(1.0, 0.0), (0.0, 1.0)]), item(&[(1.0, 0.0), (0.0, 2.0)]), item(&[(1.0, 0.0), (0.0, 3.0)])];
+        let settled = settle(&items, 3.0, |chosen| Ok((2.0 * predict(&items, chosen), chosen.to_vec()))).unwrap();
+        assert_eq!(settled, Some(vec![1, 1, 0]));
+        assert_eq!(settle(&items, 3.0, |_| Ok((4.0, ()))).unwrap(), None);
     }
 
     #[test]
