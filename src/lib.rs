@@ -19,6 +19,7 @@
 //! | [`passes`] | the passes, one a file, and the registry of them |
 //! | [`backend`] | runtimes that execute a model: tract and ONNX Runtime |
 //! | [`data`] | calibration and evaluation inputs |
+//! | [`calib`] | second moments of what layers read, measured on calibration inputs |
 //! | [`validate`] | drift: metrics, noise floor, gates |
 //! | [`output`] | writing a file so that nobody sees half of it |
 //! | [`error`] | one error type that says what, where, and what to do |
@@ -40,6 +41,7 @@
 //! ```
 
 pub mod backend;
+pub mod calib;
 pub mod census;
 pub mod check;
 pub mod data;
