@@ -39,6 +39,27 @@ fn tract_is_never_silently_wrong() {
     assert!(right > 500, "the gate refuses too much: {right} right");
 }
 
+/// What is computed in front of tract where it is constant.
+const QUANTIZATION: [&str; 2] = ["test_dequantizelinear", "test_quantizelinear"];
+
+#[test]
+fn quantized_constants_are_computed_in_front_of_tract() {
+    let Some(folder) = node_tests::write() else { return };
+    let outcomes = run_all(&Tract, folder.path());
+    for name in [
+        "test_dequantizelinear_int4",
+        "test_dequantizelinear_uint4",
+        "test_dequantizelinear_int16",
+        "test_dequantizelinear_uint16",
+        "test_dequantizelinear_blocked",
+        "test_quantizelinear_blocked_asymmetric",
+        "test_quantizelinear_int16",
+        "test_quantizelinear_uint16",
+    ] {
+        assert_eq!(outcomes.get(name), Some(&Outcome::Right), "{name}");
+    }
+}
+
 #[test]
 fn onnxruntime_passes_the_node_tests() {
     // Any model tells whether it is installed.
@@ -73,8 +94,9 @@ fn run_case(backend: &dyn Backend, case: &Path, name: &str) -> Outcome {
         let inputs = node_tests::tensors(data_set, "input", graph.input.iter().map(|info| info.name()));
         let expected = node_tests::tensors(data_set, "output", graph.output.iter().map(|info| info.name()));
         let (Some(inputs), Some(expected)) = (inputs, expected) else { return Outcome::NotJudged };
-        // Once as it is, and once as models are: what follows the first input is constant.
-        for variable in [inputs.len(), 1] {
+        // Once as it is, and once as models are: what follows the first input is constant. Weights are constant altogether.
+        let is_quantization = QUANTIZATION.iter().any(|prefix| name.starts_with(prefix));
+        for variable in [Some(inputs.len()), Some(1), is_quantization.then_some(0)].into_iter().flatten() {
             let (inputs, constants) = inputs.split_at(variable.min(inputs.len()));
             let bytes = models::bytes(&node_tests::with_constants(&model, constants));
             outcomes.push(match backend.load(&bytes, &ONE_THREAD).and_then(|session| session.run(inputs)) {

@@ -7,6 +7,7 @@ mod convert;
 mod distrust;
 pub mod gate;
 mod guard;
+mod lower;
 mod prepare;
 mod session;
 
@@ -33,8 +34,11 @@ impl Backend for Tract {
     fn load(&self, model: &ModelBytes, options: &LoadOptions) -> Result<Box<dyn Session>> {
         let proto = ModelProto::decode(model.bytes().clone())
             .map_err(|error| Error::invalid_model("the file is no ONNX model").with_source(error))?;
-        gate::check(&proto)?;
+        // What is checked and run is the lowered model; inputs, outputs and taps are those of the file.
         let interface = Interface::of(&proto, options)?;
+        let lowered = lower::lower(&proto, model)?;
+        let (proto, model) = lowered.as_ref().map_or((&proto, model), |(proto, model)| (proto, model));
+        gate::check(proto)?;
         Ok(Box::new(TractSession::load(model, interface)?))
     }
 }
