@@ -19,6 +19,7 @@ mod inline_if;
 mod keep;
 mod layers;
 mod prune;
+mod quant4;
 mod quant8;
 mod set_dim;
 mod set_shape;
@@ -52,6 +53,7 @@ pub const ALL: &[PassInfo] = &[
     prune::INFO,
     layers::INFO,
     quant8::INFO,
+    quant4::INFO,
 ];
 
 /// The pass of that name.

@@ -1,0 +1,73 @@
+//! Some of the samples: weights that were rounded to fit samples look better on those than they are.
+
+use crate::backend::NamedTensors;
+use crate::data::Samples;
+use crate::error::{Error, Result};
+
+/// One sample in so many is kept back.
+const KEPT_BACK: usize = 4;
+
+/// Fewer samples than this are all used for everything: there would be too few to check on.
+const FEWEST: usize = 8;
+
+/// Some of a set of samples.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    all: &'a dyn Samples,
+    chosen: Vec<usize>,
+}
+
+impl<'a> Part<'a> {
+    /// Samples to fit to, and others to check on, where there are enough for both.
+    pub(super) fn split(all: &'a dyn Samples) -> Option<(Self, Self)> {
+        if all.len() < FEWEST {
+            return None;
+        }
+        let (checked, fitted) = (0..all.len()).partition(|index| index % KEPT_BACK == KEPT_BACK - 1);
+        Some((Self { all, chosen: fitted }, Self { all, chosen: checked }))
+    }
+}
+
+impl Samples for Part<'_> {
+    fn len(&self) -> usize {
+        self.chosen.len()
+    }
+
+    fn get(&self, index: usize) -> Result<NamedTensors> {
+        let found = self.chosen.get(index).copied();
+        self.all.get(found.ok_or_else(|| Error::invalid_data(format!("there is no sample {index}")))?)
+    }
+
+    fn label(&self, index: usize) -> Option<Vec<i64>> {
+        self.all.label(*self.chosen.get(index)?)
+    }
+
+    fn describe(&self) -> String {
+        format!("{} kept back of {}", self.chosen.len(), self.all.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{self, DataOptions, Hints};
+    use crate::ir::text;
+
+    #[test]
+    fn no_sample_is_in_both_parts() {
+        let model =
+            text::parse("<ir_version: 8, opset_import: [\"\" : 13]> g (float[3] x) => (float[3] y) { y = Relu(x) }");
+        let signature = model.unwrap().signature();
+        let options = DataOptions { signature: &signature, seed: 3, hints: &Hints::default(), limit: None };
+        let few = data::open("synthetic:7", &options).unwrap();
+        assert!(Part::split(&*few).is_none());
+        let all = data::open("synthetic:9", &options).unwrap();
+        let (fitted, checked) = Part::split(&*all).unwrap();
+        assert_eq!(
+            (fitted.chosen.as_slice(), checked.chosen.as_slice()),
+            ([0, 1, 2, 4, 5, 6, 8].as_slice(), [3, 7].as_slice())
+        );
+        assert_eq!(checked.get(1).unwrap(), all.get(7).unwrap());
+        assert!(checked.get(2).is_err());
+    }
+}
