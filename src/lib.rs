@@ -41,6 +41,7 @@
 
 pub mod backend;
 pub mod census;
+pub mod channels;
 pub mod check;
 pub mod data;
 pub mod error;
