@@ -36,6 +36,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("upgrade-opset", "to", "21"),
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
+    ("channels", "ratio", "0.5"),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {

@@ -67,12 +67,6 @@ fn axes(walk: &mut Walk<'_>, node: NodeId, slot: usize) -> Outcome<Vec<Axis>> {
     walk.axes(value)
 }
 
-/// The label of one axis of an input that the operator must have.
-fn axis(walk: &mut Walk<'_>, node: NodeId, slot: usize, axis: usize) -> Outcome<Axis> {
-    let axes = axes(walk, node, slot)?;
-    axes.get(axis).cloned().ok_or_else(|| format!("reads an input {slot} without axis {axis}"))
-}
-
 /// Makes the axes of an input with one axis go with another axis; nothing where the input is left out.
 fn unify_vector(walk: &mut Walk<'_>, node: NodeId, slot: usize, with: &Axis) -> Outcome {
     let Some(value) = walk.graph.input(node, slot) else { return Ok(()) };
