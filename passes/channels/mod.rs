@@ -11,7 +11,9 @@
 //! concatenations, shuffles and heads. `ratio` of each group goes, rounded down; with `scope=global` that share of all
 //! channels, those with the lowest scores. `flops` and `params` are targets instead: the smallest share that leaves at
 //! most that part of the multiplications, or of the weights. Scores are those of all weights of a class, each tensor
-//! relative to its mean. The result is that of the model with those weights set to zero; nothing is trained.
+//! relative to its mean. The result is that of the model with those weights set to zero; nothing is trained. With
+//! calibration data each layer that reads a value with channels lost is then fitted to what it computed before, by least
+//! squares, one after the other (He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, 2017).
 //!
 //! The record `onnx_shrink.channels` in the metadata says what was left by which options: the same options do nothing on
 //! their own result.
@@ -24,6 +26,8 @@
 mod choose;
 mod options;
 mod pieces;
+mod regress;
+mod repair;
 mod score;
 
 use crate::channels::{Group, Removal};
@@ -87,6 +91,12 @@ pub(super) const INFO: PassInfo = PassInfo {
             default: Some("1"),
             help: "how many channels of a group stay at least",
         },
+        OptSpec {
+            key: "repair",
+            kind: OptKind::Bool,
+            default: Some("true"),
+            help: "whether what reads the channels makes up for those lost, from calibration data where there is some",
+        },
         OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
     ],
     build: |opts| Ok(Box::new(Prune { options: Options::new(opts)? })),
@@ -112,6 +122,11 @@ impl Pass for Prune {
         report(&pieces, model, &candidates, &removals, cx);
         if !is_changed {
             return Ok(Changed::No);
+        }
+        if self.options.repairs
+            && let (Some(piece), Some(removal)) = (pieces.first(), removals.first())
+        {
+            repair::repair(model, &piece.channels, removal, cx)?;
         }
         let mut place = 0;
         pieces::edit_each(model, &mut |graph| {
@@ -140,9 +155,9 @@ impl Prune {
         let mut record = format!("{} left", self.options.text);
         for (piece, removal) in pieces.iter().zip(removals) {
             for layer in piece.channels.layers() {
-                if let Some((left, _)) = piece.channels.output_channels(layer, removal) {
-                    record += &format!(" {left}");
-                }
+                // A layer with one channel has none to lose.
+                let left = piece.channels.output_channels(layer, removal).map_or(1, |(left, _)| left);
+                record += &format!(" {left}");
             }
         }
         record

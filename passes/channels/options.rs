@@ -24,6 +24,7 @@ pub(super) struct Options {
     pub(super) round_to: usize,
     pub(super) min_channels: usize,
     pub(super) exclude: Vec<String>,
+    pub(super) repairs: bool,
     /// The options as the record of the result names them.
     pub(super) text: String,
 }
@@ -65,6 +66,7 @@ impl Options {
             round_to: positive("round-to")?,
             min_channels: positive("min-channels")?,
             exclude: opts.names("exclude"),
+            repairs: opts.flag("repair"),
             text,
         })
     }

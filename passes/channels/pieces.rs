@@ -18,21 +18,28 @@ pub(super) struct Piece {
 pub(super) fn analyze(model: &Model) -> Result<Vec<Piece>> {
     let facts = infer::infer(model)?;
     let mut pieces = Vec::new();
-    below(&model.graph, Some(facts.main()), model.opset(), &mut pieces)?;
+    below(&model.graph, Some(facts.main()), &[], model.opset(), &mut pieces)?;
     for (index, function) in model.functions.iter().enumerate() {
-        below(&function.body, facts.function(index), function.opset(), &mut pieces)?;
+        below(&function.body, facts.function(index), &[], function.opset(), &mut pieces)?;
     }
     Ok(pieces)
 }
 
-fn below(graph: &Graph, facts: Option<&GraphFacts>, opset: i64, pieces: &mut Vec<Piece>) -> Result<()> {
+fn below(
+    graph: &Graph,
+    facts: Option<&GraphFacts>,
+    outer: &[(&Graph, &GraphFacts)],
+    opset: i64,
+    pieces: &mut Vec<Piece>,
+) -> Result<()> {
     // Of a graph that nothing was found out about, everything stays.
     let nothing = GraphFacts::default();
     let facts = facts.unwrap_or(&nothing);
-    pieces.push(Piece { channels: Channels::analyze(graph, facts, opset)? });
+    pieces.push(Piece { channels: Channels::analyze_inner(graph, facts, outer, opset)? });
+    let around = [outer, &[(graph, facts)]].concat();
     for node in graph.nodes() {
         for (index, inner) in graph.node(node).subgraphs().iter().enumerate() {
-            below(&inner.graph, facts.subgraph(node, index), opset, pieces)?;
+            below(&inner.graph, facts.subgraph(node, index), &around, opset, pieces)?;
         }
     }
     Ok(())

@@ -27,6 +27,8 @@ pub(super) enum Entry {
     Number(i64),
     /// The number of these channels.
     Count(Atoms),
+    /// 1 once any of these channels is gone: the axis keeps the extent it has.
+    One(Atoms),
 }
 
 impl Edit {
@@ -38,6 +40,10 @@ impl Edit {
             }
             Self::Sizes { node, parts } if parts.iter().any(|part| kept.loses(part)) => {
                 let sizes: Vec<i64> = parts.iter().map(|part| kept.count(part) as i64).collect();
+                let is_told = graph.node(*node).attr("split").is_some() || graph.input(*node, 1).is_some();
+                if !is_told && sizes.iter().all(|size| sizes.first() == Some(size)) {
+                    return Ok(());
+                }
                 set_ints(graph, *node, "split", 1, &sizes, kept.opset >= 13)?;
                 graph.remove_attr(*node, "num_outputs").map(|_| ())
             }
@@ -70,13 +76,14 @@ impl Edit {
 
 impl Entry {
     fn loses(&self, kept: &Kept<'_>) -> bool {
-        matches!(self, Self::Count(atoms) if kept.loses(atoms))
+        matches!(self, Self::Count(atoms) | Self::One(atoms) if kept.loses(atoms))
     }
 
     fn value(&self, kept: &Kept<'_>) -> i64 {
         match self {
             Self::Number(number) => *number,
             Self::Count(atoms) => kept.count(atoms) as i64,
+            Self::One(_) => 1,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::sets::{Atom, Atoms};
 use super::walk::{Axis, Walk};
-use super::{Channels, Class, Constant, Declined, Group, KEPT};
+use super::{Barrier, Channels, Class, Constant, Declined, Group, KEPT};
+use crate::error::Site;
 use crate::ir::{NodeId, ValueId};
 
 /// Turns what the walk found into classes and groups.
@@ -29,29 +30,26 @@ impl<'a> Finder<'a> {
         let is_free = |atom: Atom| barriers.get(atom as usize).copied().flatten().is_none();
 
         // Only what the output of a layer has is removed; constants among themselves are no channels.
-        let mut layers_of: BTreeMap<Atom, Vec<usize>> = BTreeMap::new();
+        let mut layers_of: Vec<Vec<usize>> = vec![Vec::new(); roots.len()];
         for (place, layer) in self.walk.layers.iter().enumerate() {
             for &atom in layer.out.iter().flat_map(|out| out.iter()).filter(|&&atom| is_free(atom)) {
-                let layers = layers_of.entry(root(atom)).or_default();
-                if layers.last() != Some(&place) {
+                if let Some(layers) = layers_of.get_mut(root(atom) as usize)
+                    && layers.last() != Some(&place)
+                {
                     layers.push(place);
                 }
             }
         }
-        let mut signatures: BTreeMap<Atom, Signature> = BTreeMap::new();
-        let mut order: Vec<Atom> = Vec::new();
+        let mut signatures: Vec<Signature> = vec![Vec::new(); roots.len()];
         let mut number = 0;
         for atoms in constants.iter().flat_map(|constant| constant.axes.iter()) {
             number += 1;
             for &atom in atoms.iter().flat_map(|atoms| atoms.iter()).filter(|&&atom| is_free(atom)) {
-                let class = root(atom);
-                if !layers_of.contains_key(&class) {
+                let class = root(atom) as usize;
+                if layers_of.get(class).is_none_or(Vec::is_empty) {
                     continue;
                 }
-                let signature = signatures.entry(class).or_insert_with(|| {
-                    order.push(class);
-                    Vec::new()
-                });
+                let Some(signature) = signatures.get_mut(class) else { continue };
                 match signature.last_mut() {
                     Some((axis, count)) if *axis == number => *count += 1,
                     _ => signature.push((number, 1)),
@@ -59,12 +57,12 @@ impl<'a> Finder<'a> {
             }
         }
         // The order of channels is that in the first layer that has them.
-        let mut in_layers: Vec<Atom> = Vec::with_capacity(order.len());
+        let mut in_layers: Vec<Atom> = Vec::new();
         let mut seen = vec![false; roots.len()];
         for layer in &self.walk.layers {
             for &atom in layer.out.iter().flat_map(|out| out.iter()) {
                 let class = root(atom);
-                if signatures.contains_key(&class)
+                if signatures.get(class as usize).is_some_and(|signature| !signature.is_empty())
                     && let Some(seen) = seen.get_mut(class as usize)
                     && !*seen
                 {
@@ -73,25 +71,35 @@ impl<'a> Finder<'a> {
                 }
             }
         }
-        let mut class_of_root: BTreeMap<Atom, Class> = BTreeMap::new();
         let mut places: BTreeMap<&Signature, usize> = BTreeMap::new();
-        let mut groups: Vec<Group> = Vec::new();
-        for atom in in_layers {
-            let Some(signature) = signatures.get(&atom) else { continue };
-            let class = class_of_root.len() as Class;
-            class_of_root.insert(atom, class);
+        let mut members: Vec<Vec<Atom>> = Vec::new();
+        for &atom in &in_layers {
+            let Some(signature) = signatures.get(atom as usize) else { continue };
             let place = *places.entry(signature).or_insert_with(|| {
-                let layers = layers_of.get(&atom).into_iter().flatten();
-                let layers = layers.filter_map(|&place| self.walk.layers.get(place)).map(|layer| layer.node);
-                groups.push(Group { classes: Vec::new(), layers: layers.collect() });
-                groups.len() - 1
+                members.push(Vec::new());
+                members.len() - 1
             });
-            if let Some(group) = groups.get_mut(place) {
-                group.classes.push(class);
+            if let Some(members) = members.get_mut(place) {
+                members.push(atom);
             }
         }
-        let class_of = roots.iter().map(|atom| class_of_root.get(atom).copied().unwrap_or(KEPT)).collect();
-        let declined = self.declined(&barriers);
+        let mut class_of_root: BTreeMap<Atom, Class> = BTreeMap::new();
+        let mut groups: Vec<Group> = Vec::new();
+        // A class that is alone in its group can never go: something would be left without channels.
+        for members in members.iter().filter(|members| members.len() > 1) {
+            let mut classes = Vec::with_capacity(members.len());
+            for &atom in members {
+                let class = class_of_root.len() as Class;
+                class_of_root.insert(atom, class);
+                classes.push(class);
+            }
+            let layers = members.first().and_then(|&atom| layers_of.get(atom as usize)).into_iter().flatten();
+            let layers = layers.filter_map(|&place| self.walk.layers.get(place)).map(|layer| layer.node);
+            groups.push(Group { classes, layers: layers.collect() });
+        }
+        let class_of: Vec<Class> =
+            roots.iter().map(|atom| class_of_root.get(atom).copied().unwrap_or(KEPT)).collect();
+        let declined = self.declined(&barriers, &class_of);
         let known_ints = self.known_ints();
         Channels {
             class_of,
@@ -102,6 +110,7 @@ impl<'a> Finder<'a> {
             values,
             edits: self.walk.edits,
             layers: self.walk.layers,
+            readers: self.walk.readers,
             known_ints,
             opset: self.walk.opset,
         }
@@ -127,12 +136,18 @@ impl<'a> Finder<'a> {
         (constants, values)
     }
 
-    fn declined(&self, barriers: &[Option<u32>]) -> Vec<Declined> {
+    /// The layers with channels that stay, each with the first barrier in front of one. Without any barrier they all go
+    /// together.
+    fn declined(&self, barriers: &[Option<u32>], class_of: &[Class]) -> Vec<Declined> {
         let of = |layer: &super::Layer| {
-            let kept = |atom: &Atom| barriers.get(*atom as usize).copied().flatten();
-            let whys: Vec<u32> = layer.out.as_ref()?.iter().filter_map(kept).collect();
-            let barrier = self.walk.barriers.get(*whys.iter().min()? as usize)?.clone();
-            Some(Declined { layer: layer.node, channels: whys.len(), barrier })
+            let stays = |atom: &&Atom| class_of.get(**atom as usize) == Some(&KEPT);
+            let kept: Vec<&Atom> = layer.out.as_ref()?.iter().filter(stays).collect();
+            let why = kept.iter().filter_map(|&&atom| barriers.get(atom as usize).copied().flatten()).min();
+            let barrier = match why {
+                Some(why) => self.walk.barriers.get(why as usize)?.clone(),
+                None => Barrier { site: Site::default(), reason: "they only go together".to_owned() },
+            };
+            (!kept.is_empty()).then(|| Declined { layer: layer.node, channels: kept.len(), barrier })
         };
         self.walk.layers.iter().filter_map(of).collect()
     }

@@ -97,6 +97,21 @@ pub struct Layer {
     rest: f64,
 }
 
+/// A constant weight whose columns meet the channels of a value: what is lost of the value can be made up for here.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// The operator: a convolution without groups, or a product with a matrix.
+    pub node: NodeId,
+    /// The value it reads.
+    pub input: ValueId,
+    /// The axis of the value with the channels.
+    pub axis: usize,
+    /// The weight, which nothing else reads.
+    pub weight: ValueId,
+    /// The axis of the weight with the same channels.
+    pub weight_axis: usize,
+}
+
 /// Classes to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
@@ -147,18 +162,32 @@ pub struct Channels {
     values: Vec<(ValueId, Vec<Option<Atoms>>)>,
     edits: Vec<Edit>,
     layers: Vec<Layer>,
+    readers: Vec<Reader>,
     known_ints: BTreeMap<ValueId, Vec<i64>>,
     opset: i64,
 }
 
 impl Channels {
     /// Finds the classes of a graph. `facts` are what [`infer`](crate::infer::infer) knows of it, `opset` is the version
-    /// of the default operator set it is written for. Values of enclosing graphs keep their channels.
+    /// of the default operator set it is written for.
     ///
     /// # Errors
     /// Fails on a graph with a cycle.
     pub fn analyze(graph: &Graph, facts: &GraphFacts, opset: i64) -> Result<Self> {
-        let mut walk = Walk::over(graph, facts, opset)?;
+        Self::analyze_inner(graph, facts, &[], opset)
+    }
+
+    /// The same of a graph inside of others, the outermost first: values of those keep their channels.
+    ///
+    /// # Errors
+    /// Fails on a graph with a cycle.
+    pub fn analyze_inner(
+        graph: &Graph,
+        facts: &GraphFacts,
+        outer: &[(&Graph, &GraphFacts)],
+        opset: i64,
+    ) -> Result<Self> {
+        let mut walk = Walk::over(graph, facts, outer, opset)?;
         let whole = walk.barrier(Site::default(), "other rows of the same grid go instead");
         product::resolve(std::mem::take(&mut walk.products), &mut walk.sets, whole);
         Ok(Finder::new(walk).finish())
@@ -190,6 +219,11 @@ impl Channels {
     /// Every operator that multiplies by weights, in topological order.
     pub fn layers(&self) -> impl ExactSizeIterator<Item = NodeId> + '_ {
         self.layers.iter().map(|layer| layer.node)
+    }
+
+    /// Every weight whose columns meet channels, in topological order.
+    pub fn readers(&self) -> &[Reader] {
+        &self.readers
     }
 
     /// How many output channels of a layer stay, and how many there are; `None` where it has none to lose.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::product::Product;
 use super::rules;
 use super::sets::{Atom, Atoms, Sets, Why};
-use super::{Barrier, Edit, Layer};
+use super::{Barrier, Edit, Layer, Reader};
 use crate::error::{Result, Site};
-use crate::infer::{Extent, GraphFacts, SymExpr};
+use crate::infer::{Extent, Fact, GraphFacts, SymExpr};
 use crate::ir::{AttrRef, Graph, Node, NodeId, ValueId};
 
 /// Longer axes keep all of their elements: vocabularies, and image rows that were flattened.
@@ -59,6 +59,8 @@ pub(super) type Outcome<T = ()> = std::result::Result<T, Refusal>;
 pub(super) struct Walk<'a> {
     pub(super) graph: &'a Graph,
     pub(super) facts: &'a GraphFacts,
+    /// Enclosing graphs, the outermost first.
+    outer: &'a [(&'a Graph, &'a GraphFacts)],
     /// The version of the default operator set.
     pub(super) opset: i64,
     pub(super) sets: Sets,
@@ -66,6 +68,7 @@ pub(super) struct Walk<'a> {
     pub(super) products: Vec<Product>,
     pub(super) edits: Vec<Edit>,
     pub(super) layers: Vec<Layer>,
+    pub(super) readers: Vec<Reader>,
     pub(super) barriers: Vec<Barrier>,
     /// Of integer tensors made of extents: the axis whose number of channels each element is.
     pub(super) counts: BTreeMap<ValueId, Vec<Option<Atoms>>>,
@@ -81,16 +84,23 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// Fails on a graph with a cycle.
-    pub(super) fn over(graph: &'a Graph, facts: &'a GraphFacts, opset: i64) -> Result<Self> {
+    pub(super) fn over(
+        graph: &'a Graph,
+        facts: &'a GraphFacts,
+        outer: &'a [(&'a Graph, &'a GraphFacts)],
+        opset: i64,
+    ) -> Result<Self> {
         let mut walk = Self {
             graph,
             facts,
+            outer,
             opset,
             sets: Sets::default(),
             values: BTreeMap::new(),
             products: Vec::new(),
             edits: Vec::new(),
             layers: Vec::new(),
+            readers: Vec::new(),
             barriers: Vec::new(),
             counts: BTreeMap::new(),
             constants: BTreeSet::new(),
@@ -107,8 +117,7 @@ impl<'a> Walk<'a> {
             walk.node(node);
         }
         for output in graph.outputs().collect::<BTreeSet<_>>() {
-            let reason = format!("graph output `{}` holds them", graph.value(output).name());
-            walk.block_value(output, graph.value_site(output), &reason);
+            walk.block_value(output, graph.value_site(output), "is an output of the graph");
         }
         walk.pinned();
         Ok(walk)
@@ -124,7 +133,7 @@ impl<'a> Walk<'a> {
             self.constants.extend(self.graph.node_outputs(node).into_iter().flatten());
         }
         for captured in self.graph.captures(node) {
-            let reason = format!("`{}` is read inside a graph of it", self.graph.value(captured).name());
+            let reason = format!("reads `{}` inside a graph of its own", self.graph.value(captured).name());
             self.block_value(captured, self.graph.site(node), &reason);
         }
         let outcome = match held.attributes().iter().any(|a| matches!(a.value(), AttrRef::Reference(_))) {
@@ -183,7 +192,16 @@ impl<'a> Walk<'a> {
 
     /// The extents of a value.
     pub(super) fn extents(&self, value: ValueId) -> Option<&'a [Extent]> {
-        self.facts.get(value)?.shape.as_deref()
+        self.fact(value)?.shape.as_deref()
+    }
+
+    /// What is known of a value, which may be one of an enclosing graph.
+    fn fact(&self, value: ValueId) -> Option<&'a Fact> {
+        let held = self.graph.value(value);
+        self.facts.get(value).or_else(|| {
+            let mut outer = self.outer.iter().rev().filter(|_| held.is_outer());
+            outer.find_map(|(graph, facts)| facts.get(graph.find_value(held.name())?))
+        })
     }
 
     /// The extents of a value, which a rule needs.
@@ -193,7 +211,7 @@ impl<'a> Walk<'a> {
 
     /// The elements of a small integer tensor, where all are known numbers.
     pub(super) fn ints(&self, value: ValueId) -> Option<Vec<i64>> {
-        let elements = self.facts.get(value)?.contents.as_ref()?;
+        let elements = self.fact(value)?.contents.as_ref()?;
         elements.iter().map(|e| e.int()?.as_int()).collect()
     }
 
@@ -343,6 +361,18 @@ impl<'a> Walk<'a> {
                 let atom = self.sets.blocked(*why);
                 Some(vec![atom; extent as usize])
             }
+        }
+    }
+
+    /// Notes a weight in `slots.1` whose axis `axes.1` meets the axis `axes.0` of the value in `slots.0`, where it is a
+    /// constant that nothing else reads.
+    pub(super) fn note_reader(&mut self, node: NodeId, slots: (usize, usize), axes: (usize, usize)) {
+        let (Some(input), Some(weight)) = (self.graph.input(node, slots.0), self.graph.input(node, slots.1)) else {
+            return;
+        };
+        let is_own = self.graph.constant(weight).is_some() && self.graph.use_count(weight) == 1;
+        if is_own && !self.is_constant(input) {
+            self.readers.push(Reader { node, input, axis: axes.0, weight, weight_axis: axes.1 });
         }
     }
 

@@ -22,9 +22,10 @@ fn conv(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         return Err("has operands of less than two axes".to_owned());
     };
     let groups = group_count(walk, node)?;
-    let mut factors = vec![out.clone(), members.clone()];
+    let factors = [out.clone(), members.clone()];
     if groups == 1 {
         walk.unify(node, x_channels, members);
+        walk.note_reader(node, (0, 1), (1, 1));
     } else {
         let w_extents = extents(walk, node, 1, 2)?;
         let group = walk.fresh(groups, true).ok_or("has too many groups to follow")?;
@@ -35,7 +36,6 @@ fn conv(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         if let Some(atoms) = group.into_atoms() {
             walk.edits.push(Edit::Count { node, attribute: "group", atoms });
         }
-        factors = vec![out.clone(), members.clone()];
     }
     finish(walk, node, [batch, out], spatial, kernel, &factors)
 }
@@ -49,7 +49,9 @@ fn conv_transpose(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let groups = group_count(walk, node)?;
     walk.unify(node, x_channels, inputs);
     let mut out = members.clone();
-    if groups > 1 {
+    if groups == 1 {
+        walk.note_reader(node, (0, 1), (1, 0));
+    } else {
         let w_extents = extents(walk, node, 1, 2)?;
         let group = walk.fresh(groups, true).ok_or("has too many groups to follow")?;
         let width = w_extents[0] / groups;

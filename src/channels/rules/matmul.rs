@@ -23,6 +23,9 @@ fn matmul(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         return Err("multiplies a vector".to_owned());
     };
     contract(walk, node, k, k2);
+    if b_batch.is_empty() {
+        walk.note_reader(node, (0, 1), (a_batch.len() + 1, 0));
+    }
     let is_product_of_activations = !walk.is_constant(a) && !walk.is_constant(b);
     if is_product_of_activations {
         // Heads of attention stand where both operands have several matrices.
@@ -70,6 +73,8 @@ fn gemm(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let [m, k] = turned(axes(walk, node, 0)?, held.attr_int("transA", 0) != 0)?;
     let [k2, n] = turned(axes(walk, node, 1)?, held.attr_int("transB", 0) != 0)?;
     contract(walk, node, &k, &k2);
+    let (a_axis, b_axis) = (held.attr_int("transA", 0) == 0, held.attr_int("transB", 0) != 0);
+    walk.note_reader(node, (0, 1), (usize::from(a_axis), usize::from(b_axis)));
     let mut result = vec![m.clone(), n.clone()];
     if let Some(c) = walk.graph.input(node, 2) {
         let (c_axes, c_extents) = (walk.axes(c)?, walk.shape(c)?);

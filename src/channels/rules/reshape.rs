@@ -7,6 +7,7 @@ use super::conv::grid;
 use super::axes;
 use crate::channels::Edit;
 use crate::channels::edit::Entry;
+use crate::channels::sets::Atoms;
 use crate::channels::walk::{Axis, Outcome, Walk, number};
 use crate::infer::Extent;
 use crate::ir::{NodeId, ValueId};
@@ -211,25 +212,39 @@ fn target(walk: &mut Walk<'_>, node: NodeId, result: &mut [Axis]) -> Outcome {
         open += usize::from(entry == Entry::Number(-1));
         entries.push(entry);
     }
+    // What is computed from the number of channels itself follows on its own.
+    let counts = walk.counts.get(&shape).cloned().unwrap_or_default();
+    let mut follow = Vec::with_capacity(result.len());
+    for (place, axis) in result.iter().enumerate() {
+        follow.push(axis.atoms().is_none() || follows(walk, node, axis, counts.get(place)));
+    }
+    if literal.is_none() && follow.iter().all(|&follows| follows) {
+        return Ok(());
+    }
     if open <= 1 {
         if entries.iter().any(|entry| matches!(entry, Entry::Count(_))) {
             walk.edits.push(Edit::Target { node, slot: 1, entries });
         }
         return Ok(());
     }
-    // What was computed from the number of channels itself follows on its own.
-    let counts = walk.counts.get(&shape).cloned().unwrap_or_default();
-    for (place, axis) in result.iter_mut().enumerate() {
-        if !follows(axis, counts.get(place)) {
+    for (axis, follows) in result.iter_mut().zip(follow) {
+        if !follows {
             *axis = walk.fix(node, axis, "takes its shape from what is computed as it runs");
         }
     }
     Ok(())
 }
 
-/// Whether an entry of a computed shape is the number of channels of that axis.
-fn follows(axis: &Axis, count: Option<&Option<crate::channels::sets::Atoms>>) -> bool {
-    matches!((axis.atoms(), count), (Some(atoms), Some(Some(count))) if atoms == count)
+/// Whether an entry of a computed shape is the number of channels of that axis, or can be: then they go together.
+pub(super) fn follows(walk: &mut Walk<'_>, node: NodeId, axis: &Axis, count: Option<&Option<Atoms>>) -> bool {
+    match (axis, count) {
+        (Axis::Channels { atoms, .. }, Some(Some(count))) if atoms.len() == count.len() => {
+            let count = Axis::Channels { atoms: count.clone(), is_zero: false };
+            walk.unify(node, axis, &count);
+            true
+        }
+        _ => false,
+    }
 }
 
 fn transpose(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
@@ -246,7 +261,8 @@ fn transpose(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     Ok(())
 }
 
-/// An axis of one element is repeated; others stay as they are, whatever of 1 and their extent the shape says.
+/// An axis of one element is repeated; others stay as they are, whatever of 1 and their extent the shape says. So a
+/// shape that names a number of channels may as well say 1.
 fn expand(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let input = walk.input(node, 0)?;
     let shape = walk.input(node, 1)?;
@@ -254,48 +270,59 @@ fn expand(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let (x, before, after) = (walk.axes(input)?, walk.shape(input)?.to_vec(), walk.shape(output)?.to_vec());
     let literal = walk.graph.constant(shape).and_then(|tensor| tensor.to_i64());
     let counts = walk.counts.get(&shape).cloned().unwrap_or_default();
-    let mut result = Vec::with_capacity(after.len());
-    let mut entries: Vec<Entry> = literal.iter().flatten().map(|&entry| Entry::Number(entry)).collect();
-    let shorter = after.len().checked_sub(if literal.is_some() { entries.len() } else { counts.len() });
+    let len = walk.shape(shape)?.first().and_then(number).ok_or("takes a shape of unknown length")?;
+    let shorter = after.len().saturating_sub(usize::try_from(len).unwrap_or(0));
+    let (mut result, mut entries) = (Vec::with_capacity(after.len()), Some(Vec::new()));
+    let mut open = Vec::new();
     for place in 0..after.len() {
         let own = (place + x.len()).checked_sub(after.len());
         let found = own.and_then(|own| Some((x.get(own)?.clone(), before.get(own)?)));
-        let Some((axis, extent)) = found.filter(|(_, extent)| number(extent) != Some(1)) else {
+        let entry = place.checked_sub(shorter);
+        let written = entry.and_then(|entry| literal.as_ref()?.get(entry)).copied();
+        let Some((axis, _)) = found.as_ref().filter(|(_, extent)| number(extent) != Some(1)) else {
             // An axis that is made as long as another value's follows that one.
-            let count = shorter.and_then(|shorter| counts.get(place.checked_sub(shorter)?)).cloned().flatten();
+            let count = entry.and_then(|entry| counts.get(entry)).cloned().flatten();
+            push(&mut entries, entry, written.or_else(|| after.get(place).and_then(number)).map(Entry::Number));
             result.push(match count {
                 Some(atoms) => Axis::Channels { atoms, is_zero: false },
                 None => walk.made(node, "repeats an axis as often as its shape says"),
             });
             continue;
         };
-        if axis.atoms().is_none() || number(extent).is_none() {
-            result.push(axis);
-            continue;
+        let is_named = axis.atoms().is_some() && written != Some(1);
+        let stays = found.as_ref().is_some_and(|(_, e)| e.is_some() && after.get(place) == Some(*e));
+        let one = if is_named || (literal.is_none() && stays) { Some(1) } else { written };
+        push(&mut entries, entry, one.map(|one| match axis.atoms().filter(|_| is_named) {
+            Some(atoms) => Entry::One(atoms.clone()),
+            None => Entry::Number(one),
+        }));
+        if is_named && entry.is_some() && !follows(walk, node, axis, entry.and_then(|entry| counts.get(entry))) {
+            open.push(place);
         }
-        let entry = shorter.and_then(|shorter| place.checked_sub(shorter));
-        let is_free = match (&literal, entry) {
-            (_, None) => true,
-            (Some(_), Some(entry)) => {
-                if let (Some(place), Some(atoms)) = (entries.get_mut(entry), axis.atoms())
-                    && *place != Entry::Number(1)
-                {
-                    *place = Entry::Count(atoms.clone());
-                }
-                true
-            }
-            (None, Some(entry)) => {
-                let says_one = walk.ints(shape).is_some_and(|list| list.get(entry) == Some(&1));
-                says_one || follows(&axis, counts.get(entry))
-            }
-        };
-        result.push(if is_free { axis } else { walk.fix(node, &axis, "takes its shape from what is computed as it runs") });
+        result.push(axis.clone());
     }
-    if entries.iter().any(|entry| matches!(entry, Entry::Count(_))) {
-        walk.edits.push(Edit::Target { node, slot: 1, entries });
+    match entries {
+        _ if open.is_empty() => {}
+        Some(entries) => walk.edits.push(Edit::Target { node, slot: 1, entries }),
+        None => {
+            for place in open {
+                if let Some(axis) = result.get_mut(place) {
+                    *axis = walk.fix(node, axis, "takes its shape from what is computed as it runs");
+                }
+            }
+        }
     }
     walk.set(node, 0, result);
     Ok(())
+}
+
+/// Adds an entry of a shape to a list that is given up where one is not known. Axes before the shape have no entry.
+fn push(entries: &mut Option<Vec<Entry>>, place: Option<usize>, entry: Option<Entry>) {
+    match (entries.as_mut(), place, entry) {
+        (_, None, _) | (None, ..) => {}
+        (Some(list), Some(_), Some(entry)) => list.push(entry),
+        (Some(_), Some(_), None) => *entries = None,
+    }
 }
 
 /// `C` is a grid of channels and of the places in a block.

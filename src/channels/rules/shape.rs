@@ -121,7 +121,7 @@ fn is_stray(walk: &Walk<'_>, node: NodeId, slot: usize) -> bool {
     let skip = axes.len().saturating_sub(counts.len());
     counts.iter().zip(axes.iter().skip(skip)).any(|(count, axis)| match (count, axis) {
         (None, _) => false,
-        (Some(count), Axis::Channels { atoms, .. }) => count != atoms,
+        (Some(count), Axis::Channels { atoms, .. }) => count.len() != atoms.len(),
         (Some(_), Axis::Fixed(_)) => true,
     })
 }

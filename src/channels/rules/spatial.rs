@@ -55,7 +55,7 @@ fn resize(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         let mut entries: Vec<Entry> = known.iter().flatten().map(|&size| Entry::Number(size)).collect();
         for (place, axis) in result.iter_mut().enumerate() {
             let Some(atoms) = axis.atoms().cloned() else { continue };
-            if counts.get(place).is_some_and(|count| count.as_ref() == Some(&atoms)) {
+            if super::reshape::follows(walk, node, axis, counts.get(place)) {
                 continue;
             }
             match entries.get_mut(place) {
