@@ -75,7 +75,8 @@ fn excluded<'a>(piece: &Piece, graph: &Graph, group: usize, exclude: &'a [String
 /// How many channels of its first layer a class of the group is.
 fn width(piece: &Piece, group: usize) -> usize {
     let channels = &piece.channels;
-    let Some((group, layer)) = channels.groups().get(group).and_then(|group| Some((group, *group.layers.first()?))) else {
+    let Some((group, layer)) = channels.groups().get(group).and_then(|group| Some((group, *group.layers.first()?)))
+    else {
         return 1;
     };
     let mut one = Removal::new(channels);
@@ -106,7 +107,9 @@ pub(super) fn choose(
     let most = plan(high);
     let least = left(&most);
     if least > part {
-        cx.note(format!("no share of the channels leaves as little as {part}: with all that can go, {least:.3} is left"));
+        cx.note(format!(
+            "no share of the channels leaves as little as {part}: with all that can go, {least:.3} is left"
+        ));
         return most;
     }
     for _ in 0..12 {

@@ -177,7 +177,9 @@ fn declined(pieces: &[Piece], model: &Model, cx: &mut Cx<'_>) {
             let barrier = &declined.barrier;
             let all = piece.channels.output_channels(declined.layer, &Removal::new(&piece.channels));
             let of = match all {
-                Some((_, all)) if all > declined.channels => format!("{} of its {all} channels stay", declined.channels),
+                Some((_, all)) if all > declined.channels => {
+                    format!("{} of its {all} channels stay", declined.channels)
+                }
                 _ => format!("its {} stay", counted(declined.channels, "channel")),
             };
             let by = barrier.site.to_string();

@@ -112,9 +112,8 @@ fn parts(channels: &Channels, graph: &Graph, constant: &Constant, criterion: Cri
         return Vec::new();
     };
     let uses = graph.uses(constant.value);
-    let is_scale = uses.iter().any(|one| {
-        graph.node(one.node).is("BatchNormalization") && one.port == crate::ir::Port::In(1)
-    });
+    let is_scale =
+        uses.iter().any(|one| graph.node(one.node).is("BatchNormalization") && one.port == crate::ir::Port::In(1));
     if tensor.rank() < 2 && !is_scale {
         return Vec::new();
     }
@@ -194,9 +193,7 @@ fn distances(rows: &[Vec<f32>]) -> Option<Vec<f64>> {
     if rows.iter().any(|row| row.len() != len) {
         return None;
     }
-    let distance = |a: &[f32], b: &[f32]| {
-        a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
-    };
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
     Some(rows.par_iter().map(|row| rows.iter().map(|other| distance(row, other)).sum()).collect())
 }
 

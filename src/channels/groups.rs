@@ -25,8 +25,7 @@ impl<'a> Finder<'a> {
         let (constants, values) = self.sort_values();
         let roots: Vec<Atom> = (0..self.walk.sets.len() as Atom).map(|atom| self.walk.sets.find(atom)).collect();
         let root = |atom: Atom| roots.get(atom as usize).copied().unwrap_or(atom);
-        let barriers: Vec<Option<u32>> =
-            (0..roots.len() as Atom).map(|atom| self.walk.sets.barrier(atom)).collect();
+        let barriers: Vec<Option<u32>> = (0..roots.len() as Atom).map(|atom| self.walk.sets.barrier(atom)).collect();
         let is_free = |atom: Atom| barriers.get(atom as usize).copied().flatten().is_none();
 
         // Only what the output of a layer has is removed; constants among themselves are no channels.
@@ -97,8 +96,7 @@ impl<'a> Finder<'a> {
             let layers = layers.filter_map(|&place| self.walk.layers.get(place)).map(|layer| layer.node);
             groups.push(Group { classes, layers: layers.collect() });
         }
-        let class_of: Vec<Class> =
-            roots.iter().map(|atom| class_of_root.get(atom).copied().unwrap_or(KEPT)).collect();
+        let class_of: Vec<Class> = roots.iter().map(|atom| class_of_root.get(atom).copied().unwrap_or(KEPT)).collect();
         let declined = self.declined(&barriers, &class_of);
         let known_ints = self.known_ints();
         Channels {

@@ -81,7 +81,8 @@ impl Product {
     }
 
     fn free(&self) -> impl Iterator<Item = usize> + '_ {
-        let is_free = |(index, (_, factor)): (usize, &(usize, Factor))| matches!(factor, Factor::Free(_)).then_some(index);
+        let is_free =
+            |(index, (_, factor)): (usize, &(usize, Factor))| matches!(factor, Factor::Free(_)).then_some(index);
         self.factors.iter().enumerate().filter_map(is_free)
     }
 

@@ -74,7 +74,8 @@ impl Sets {
         let (root, other) = (a.min(b), a.max(b));
         let why = self.root_barrier(root).min(self.root_barrier(other));
         let is_head = self.root_is_head(root) || self.root_is_head(other);
-        for (place, value) in [(self.parent.get_mut(other as usize), root), (self.barrier.get_mut(root as usize), why)] {
+        for (place, value) in [(self.parent.get_mut(other as usize), root), (self.barrier.get_mut(root as usize), why)]
+        {
             if let Some(place) = place {
                 *place = value;
             }

@@ -244,9 +244,7 @@ impl<'a> Walk<'a> {
     fn new_axis(&mut self, value: ValueId, extent: &Extent, is_zero: bool) -> Axis {
         match extent.as_ref().and_then(SymExpr::as_int) {
             Some(0 | 1) => self.one(),
-            Some(extent) if extent <= MAX_EXTENT => {
-                Axis::Channels { atoms: self.sets.fresh(extent as usize), is_zero }
-            }
+            Some(extent) if extent <= MAX_EXTENT => Axis::Channels { atoms: self.sets.fresh(extent as usize), is_zero },
             _ => Axis::Fixed(self.barrier(self.graph.value_site(value), "the axis is too long to follow")),
         }
     }
@@ -390,7 +388,6 @@ impl<'a> Walk<'a> {
     pub(super) fn has_counts(&self, value: ValueId) -> bool {
         self.counts.contains_key(&value)
     }
-
 }
 
 /// The number an extent is.

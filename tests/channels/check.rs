@@ -102,7 +102,11 @@ pub fn compare(expected: &NamedTensors, found: &NamedTensors) -> Result<(), Stri
         if !largest.is_finite() {
             return Err(format!("`{name}` is not finite"));
         }
-        let worst = old.iter().zip(&new).map(|(a, b)| (a - b).abs()).fold(0f64, |worst, d| if d > worst || d.is_nan() { d } else { worst });
+        let worst = old
+            .iter()
+            .zip(&new)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0f64, |worst, d| if d > worst || d.is_nan() { d } else { worst });
         if !(worst <= TOLERANCE * largest.max(1e-6)) {
             return Err(format!("`{name}`: {worst:e} apart, the largest is {largest:e}"));
         }

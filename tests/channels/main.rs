@@ -180,7 +180,8 @@ fn analysis_is_near_linear() {
         writeln!(body, "  a{} = Add(a{block}, r{block})", block + 1).unwrap();
         write!(constants, ", float[64,64,1,1] w{block} = rand(2)").unwrap();
     }
-    let text = format!("g (float[1,3,8,8] x) => (float[1,4,8,8] y) <{constants}> {{\n{body}  y = Conv(a{BLOCKS}, v)\n}}");
+    let text =
+        format!("g (float[1,3,8,8] x) => (float[1,4,8,8] y) <{constants}> {{\n{body}  y = Conv(a{BLOCKS}, v)\n}}");
     let model = text::parse(&text).unwrap();
     let facts = infer::infer(&model).unwrap();
     let start = Instant::now();

@@ -87,11 +87,19 @@ impl Net {
     }
 
     /// A convolution with a bias, padded to the same size.
-    pub fn conv(&mut self, x: &str, [inputs, outputs]: [usize; 2], kernel: usize, stride: usize, groups: usize) -> String {
+    pub fn conv(
+        &mut self,
+        x: &str,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+    ) -> String {
         let w = self.weight("w", &[outputs, inputs / groups, kernel, kernel]);
         let b = self.weight("b", &[outputs]);
         let pad = kernel / 2;
-        let attributes = format!("pads = [{pad}, {pad}, {pad}, {pad}], strides = [{stride}, {stride}], group = {groups}");
+        let attributes =
+            format!("pads = [{pad}, {pad}, {pad}, {pad}], strides = [{stride}, {stride}], group = {groups}");
         self.op("Conv", &[x, &w, &b], &attributes)
     }
 
@@ -193,7 +201,9 @@ fn scale(model: &mut Model) {
         let change = |v: f32| match base {
             "var" | "scale" => v.abs() + 0.5,
             "shift" | "mean" | "b" => v * 0.3,
-            "matrix" | "w" if tensor.rank() == 2 => v * (3.0 / (tensor.shape()[0].min(tensor.shape()[1])) as f32).sqrt(),
+            "matrix" | "w" if tensor.rank() == 2 => {
+                v * (3.0 / (tensor.shape()[0].min(tensor.shape()[1])) as f32).sqrt()
+            }
             _ => v * (4.0 / terms).sqrt(),
         };
         let values: Vec<f32> = tensor.to_f32().unwrap().into_iter().map(change).collect();

@@ -34,7 +34,11 @@ fn attention(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     grid(walk, node, &query, &[(keys, head.clone()), (queries / keys, whole.clone())]);
     let extent = |slot: usize| -> Outcome<usize> {
         let shape = walk.shape(walk.input(node, slot)?)?;
-        shape.get(2).and_then(number).and_then(|e| usize::try_from(e).ok()).ok_or("has heads of unknown size".to_owned())
+        shape
+            .get(2)
+            .and_then(number)
+            .and_then(|e| usize::try_from(e).ok())
+            .ok_or("has heads of unknown size".to_owned())
     };
     let (q_width, k_width, v_width) = (extent(0)? / queries, extent(1)? / keys, extent(2)? / keys);
     let last = |axes: &[Axis]| axes.last().cloned().ok_or("has too few axes".to_owned());

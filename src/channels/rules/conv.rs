@@ -1,9 +1,9 @@
 //! Convolutions: with groups, depthwise, transposed.
 
 use super::{axes, unify_vector};
+use crate::channels::product::Product;
 use crate::channels::walk::{Axis, Outcome, Walk, number};
 use crate::channels::{Edit, Layer};
-use crate::channels::product::Product;
 use crate::infer::Extent;
 use crate::ir::NodeId;
 

@@ -7,14 +7,13 @@ use crate::ir::{NodeId, ValueId};
 pub(super) fn rule(op_type: &str) -> Option<super::Rule> {
     Some(match op_type {
         // These give zero for zero.
-        "Abs" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseAnd" | "Cast" | "Ceil" | "Celu" | "Dropout" | "Elu" | "Erf"
-        | "Floor" | "Gelu" | "HardSwish" | "Identity" | "LeakyRelu" | "Mish" | "Neg" | "Relu" | "Round" | "Selu"
-        | "Shrink" | "Sign" | "Sin" | "Sinh" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh" | "ThresholdedRelu" => {
-            odd
-        }
+        "Abs" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseAnd" | "Cast" | "Ceil" | "Celu" | "Dropout" | "Elu"
+        | "Erf" | "Floor" | "Gelu" | "HardSwish" | "Identity" | "LeakyRelu" | "Mish" | "Neg" | "Relu" | "Round"
+        | "Selu" | "Shrink" | "Sign" | "Sin" | "Sinh" | "Softsign" | "Sqrt" | "Swish" | "Tan" | "Tanh"
+        | "ThresholdedRelu" => odd,
         // These need not.
-        "Acos" | "Acosh" | "BitwiseNot" | "Cos" | "Cosh" | "Exp" | "HardSigmoid" | "IsInf" | "IsNaN" | "Log" | "Not"
-        | "Reciprocal" | "Sigmoid" | "Softplus" => other,
+        "Acos" | "Acosh" | "BitwiseNot" | "Cos" | "Cosh" | "Exp" | "HardSigmoid" | "IsInf" | "IsNaN" | "Log"
+        | "Not" | "Reciprocal" | "Sigmoid" | "Softplus" => other,
         "Clip" => clip,
         "Add" | "Sub" | "Max" | "Min" | "Mean" | "Sum" | "BitwiseOr" | "BitwiseXor" | "Or" | "Xor" => all_zero,
         "Mul" | "And" => any_zero,
@@ -46,8 +45,7 @@ fn clip(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         (_, Some(value)) => walk.facts.get(value)?.contents.as_ref()?.first()?.number(),
     };
     let has_zero = bound("min", 1).is_some_and(|min| min <= 0.0) && bound("max", 2).is_some_and(|max| max >= 0.0);
-    let axes: Vec<Axis> =
-        axes(walk, node, 0)?.iter().map(|axis| axis.with_zero(axis.is_zero() && has_zero)).collect();
+    let axes: Vec<Axis> = axes(walk, node, 0)?.iter().map(|axis| axis.with_zero(axis.is_zero() && has_zero)).collect();
     pass_on(walk, node, &axes);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Matrix products.
 
+use super::axes;
 use super::conv::{add_layer, size};
 use super::elementwise::spread;
-use super::axes;
 use crate::channels::walk::{Axis, Outcome, Walk, number};
 use crate::infer::Extent;
 use crate::ir::{NodeId, ValueId};

@@ -17,7 +17,11 @@ pub(super) fn rule(op_type: &str) -> Option<super::Rule> {
 
 /// A channel that is zero adds nothing to a sum.
 fn sum(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
-    over_axes(walk, node, |axis| if axis.is_zero() { None } else { Some("sums over them, and they need not be zero there") })
+    over_axes(
+        walk,
+        node,
+        |axis| if axis.is_zero() { None } else { Some("sums over them, and they need not be zero there") },
+    )
 }
 
 fn reduce(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
@@ -34,7 +38,8 @@ fn over_axes(walk: &mut Walk<'_>, node: NodeId, barrier: fn(&Axis) -> Option<&'s
         None => (0..x.len()).collect(),
     };
     let keeps = held.attr_int("keepdims", 1) != 0;
-    let mean = held.is("ReduceMean") || held.op_type().starts_with("ReduceSum") || held.op_type().starts_with("ReduceL");
+    let mean =
+        held.is("ReduceMean") || held.op_type().starts_with("ReduceSum") || held.op_type().starts_with("ReduceL");
     let keeps_zero = mean && !held.op_type().starts_with("ReduceLog");
     reduced(walk, node, &x, &places, keeps, |walk, axis| {
         if let Some(reason) = barrier(axis) {

@@ -3,8 +3,8 @@
 //! Extents of input and output are matched from both ends; what is left is factored until every axis of either side is a
 //! grid of common factors. Extents may be names where they match as they are.
 
-use super::conv::grid;
 use super::axes;
+use super::conv::grid;
 use crate::channels::Edit;
 use crate::channels::edit::Entry;
 use crate::channels::sets::Atoms;
@@ -98,7 +98,8 @@ fn factored(
         _ => None,
     };
     let Some((old_factors, new_factors)) = factors else {
-        let fixed: Vec<Axis> = own.iter().map(|axis| walk.fix(node, axis, "gives them a shape they do not fit")).collect();
+        let fixed: Vec<Axis> =
+            own.iter().map(|axis| walk.fix(node, axis, "gives them a shape they do not fit")).collect();
         let first = fixed.first().cloned().unwrap_or_else(|| walk.one());
         return vec![first; new.len()];
     };
@@ -111,7 +112,8 @@ fn factored(
             (axis, sizes) => {
                 let start = labels.len();
                 for &size in sizes {
-                    let label = walk.fresh(size, axis.is_zero()).unwrap_or_else(|| walk.made(node, "is too long an axis"));
+                    let label =
+                        walk.fresh(size, axis.is_zero()).unwrap_or_else(|| walk.made(node, "is too long an axis"));
                     labels.push((size, label));
                 }
                 let parts = labels.get(start..).unwrap_or_default().to_vec();
@@ -292,10 +294,14 @@ fn expand(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         let is_named = axis.atoms().is_some() && written != Some(1);
         let stays = found.as_ref().is_some_and(|(_, e)| e.is_some() && after.get(place) == Some(*e));
         let one = if is_named || (literal.is_none() && stays) { Some(1) } else { written };
-        push(&mut entries, entry, one.map(|one| match axis.atoms().filter(|_| is_named) {
-            Some(atoms) => Entry::One(atoms.clone()),
-            None => Entry::Number(one),
-        }));
+        push(
+            &mut entries,
+            entry,
+            one.map(|one| match axis.atoms().filter(|_| is_named) {
+                Some(atoms) => Entry::One(atoms.clone()),
+                None => Entry::Number(one),
+            }),
+        );
         if is_named && entry.is_some() && !follows(walk, node, axis, entry.and_then(|entry| counts.get(entry))) {
             open.push(place);
         }

@@ -136,7 +136,8 @@ fn slice(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
         let extent = shape.get(place).and_then(number).unwrap_or(0);
         let cut = match (start, end, step) {
             (Some(start), Some(end), Some(1)) => {
-                let clamp = |bound: i64| (if bound < 0 { bound.saturating_add(extent) } else { bound }).clamp(0, extent);
+                let clamp =
+                    |bound: i64| (if bound < 0 { bound.saturating_add(extent) } else { bound }).clamp(0, extent);
                 Some((clamp(start) as usize, clamp(end) as usize))
             }
             _ => None,
@@ -172,7 +173,9 @@ fn gather(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
             let len = atoms.len() as i64;
             let places: Option<Vec<usize>> = listed
                 .iter()
-                .map(|&index| usize::try_from(if index < 0 { index + len } else { index }).ok().filter(|&i| i < atoms.len()))
+                .map(|&index| {
+                    usize::try_from(if index < 0 { index + len } else { index }).ok().filter(|&i| i < atoms.len())
+                })
                 .collect();
             places.map(|places| (atoms.clone(), places))
         }
@@ -206,7 +209,8 @@ fn gather(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
 fn pad(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let mut x = axes(walk, node, 0)?;
     let slot = if walk.opset >= 11 { 1 } else { usize::MAX };
-    let mut pads = list(walk, node, "pads", slot)?.or_else(|| walk.held(node).attr_ints("paddings").map(<[i64]>::to_vec));
+    let mut pads =
+        list(walk, node, "pads", slot)?.or_else(|| walk.held(node).attr_ints("paddings").map(<[i64]>::to_vec));
     if walk.graph.input(node, 3).is_some() {
         let places = list(walk, node, "axes", 3)?.unwrap_or_default();
         let given = pads.take().unwrap_or_default();

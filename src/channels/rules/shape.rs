@@ -76,7 +76,11 @@ pub(super) fn counts(walk: &Walk<'_>, node: NodeId) -> Option<Vec<Option<Atoms>>
         "Identity" | "Squeeze" | "Unsqueeze" | "Cast" if only_first(walk) => {
             // A number that becomes a float goes into arithmetic on data.
             let is_float = held.is("Cast")
-                && walk.graph.output(node, 0).and_then(|v| walk.facts.get(v)?.dtype).is_none_or(crate::ir::DType::is_float);
+                && walk
+                    .graph
+                    .output(node, 0)
+                    .and_then(|v| walk.facts.get(v)?.dtype)
+                    .is_none_or(crate::ir::DType::is_float);
             if is_float { None } else { of(0) }
         }
         "Concat" => {

@@ -34,7 +34,8 @@ fn resize(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     let x = axes(walk, node, 0)?;
     let (input, output) = (walk.input(node, 0)?, walk.graph.output(node, 0).ok_or("has no output")?);
     let (before, after) = (walk.shape(input)?.to_vec(), walk.shape(output)?.to_vec());
-    if walk.held(node).attr("axes").is_some() || walk.held(node).attr_str("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if walk.held(node).attr("axes").is_some()
+        || walk.held(node).attr_str("coordinate_transformation_mode", "") == "tf_crop_and_resize"
     {
         let named = walk.held(node).attr_ints("axes").unwrap_or_default().to_vec();
         let touches = named.iter().any(|&place| {

@@ -110,7 +110,7 @@ fn computed() -> Model {
     let (zero, one) = (net.ints(&[0]), net.ints(&[1]));
     let batch = net.op("Gather", &[&shape, &zero], "");
     let length = net.op("Gather", &[&shape, &one], "");
-    let (count, size, width) = (net.ints(&[3]), net.ints(&[4]), net.ints(&[12]));
+    let (count, size, width) = (net.ints(&[4]), net.ints(&[3]), net.ints(&[12]));
     let target = net.op("Concat", &[&batch, &length, &count, &size], "axis = 0");
     let back = net.op("Concat", &[&batch, &length, &width], "axis = 0");
     let [q, k, v] = [0; 3].map(|_| {
@@ -171,14 +171,14 @@ fn swin() -> Model {
     let windows = net.transpose(&windows, &[0, 1, 3, 2, 4, 5]);
     let windows = net.reshape(&windows, &[4, 4, 12]);
     let qkv = net.linear(&windows, [12, 36]);
-    let qkv = net.reshape(&qkv, &[4, 4, 3, 3, 4]);
+    let qkv = net.reshape(&qkv, &[4, 4, 3, 2, 6]);
     let qkv = net.transpose(&qkv, &[2, 0, 3, 1, 4]);
     let parts = net.many("Split", &[&qkv], "axis = 0, num_outputs = 3", 3);
     let first = net.ints(&[0]);
     let parts: Vec<String> = parts.iter().map(|part| net.op("Squeeze", &[part, &first], "")).collect();
     let turned = net.transpose(&parts[1], &[0, 1, 3, 2]);
     let scores = net.op("MatMul", &[&parts[0], &turned], "");
-    let bias = net.weight("bias", &[1, 3, 4, 4]);
+    let bias = net.weight("bias", &[1, 2, 4, 4]);
     let scores = net.op("Add", &[&scores, &bias], "");
     let shares = net.op("Softmax", &[&scores], "axis = -1");
     let mixed = net.op("MatMul", &[&shares, &parts[2]], "");
