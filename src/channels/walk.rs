@@ -221,7 +221,6 @@ impl<'a> Walk<'a> {
             return Ok(axes.clone());
         }
         let extents = self.shape(value)?;
-        let held = self.graph.value(value);
         let axes: Vec<Axis> = match self.graph.constant(value) {
             Some(tensor) if tensor.dtype().bits() % 8 == 0 => {
                 let is_zero = tensor.dtype().is_float() && !self.divisors.contains(&value);
@@ -232,8 +231,7 @@ impl<'a> Walk<'a> {
                 vec![Axis::Fixed(why); extents.len()]
             }
             None => {
-                let reason = format!("`{}` {}", held.name(), self.graph.why_not_constant(value));
-                let why = self.barrier(self.graph.value_site(value), &reason);
+                let why = self.barrier(self.graph.value_site(value), self.graph.why_not_constant(value));
                 vec![Axis::Fixed(why); extents.len()]
             }
         };
