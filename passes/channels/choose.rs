@@ -177,7 +177,7 @@ fn share_of(count: usize, share: f64) -> usize {
 fn left_after(all: usize, count: usize, width: usize, round_to: usize, min_channels: usize) -> usize {
     let least = min_channels.div_ceil(width.max(1)).max(1);
     let left = (all - count.min(all)).max(least).min(all);
-    let rounded = (left..=all).find(|left| (left * width) % round_to == 0);
+    let rounded = (left..=all).find(|left| (left * width).is_multiple_of(round_to));
     rounded.unwrap_or(all)
 }
 

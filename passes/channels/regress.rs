@@ -95,7 +95,7 @@ fn cholesky(mut matrix: Vec<f64>, n: usize) -> Option<Vec<f64>> {
         let sum: f64 = row.iter().take(i).map(|v| v * v).sum();
         let pivot = row.get_mut(i)?;
         let square = *pivot - sum;
-        if !(square > 0.0) {
+        if square.is_nan() || square <= 0.0 {
             return None;
         }
         *pivot = square.sqrt();

@@ -145,7 +145,7 @@ impl<'a> Finder<'a> {
                 Some(why) => self.walk.barriers.get(why as usize)?.clone(),
                 None => Barrier { site: Site::default(), reason: "they only go together".to_owned() },
             };
-            (!kept.is_empty()).then(|| Declined { layer: layer.node, channels: kept.len(), barrier })
+            (!kept.is_empty()).then_some(Declined { layer: layer.node, channels: kept.len(), barrier })
         };
         self.walk.layers.iter().filter_map(of).collect()
     }

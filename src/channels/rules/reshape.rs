@@ -150,8 +150,11 @@ pub(super) fn merged(walk: &mut Walk<'_>, node: NodeId, parts: &[(usize, Axis)])
     }
 }
 
+/// The factors of each of several extents.
+type Factors = Vec<Vec<usize>>;
+
 /// Factors both lists of extents so that they become one list; `None` where an extent of neither divides the other's.
-fn common_factors(old: &[usize], new: &[usize]) -> Option<(Vec<Vec<usize>>, Vec<Vec<usize>>)> {
+fn common_factors(old: &[usize], new: &[usize]) -> Option<(Factors, Factors)> {
     let (mut old_factors, mut new_factors) = (vec![Vec::new(); old.len()], vec![Vec::new(); new.len()]);
     let (mut i, mut j) = (0, 0);
     let (mut left, mut right) = (old.first().copied().unwrap_or(1), new.first().copied().unwrap_or(1));
