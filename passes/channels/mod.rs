@@ -24,6 +24,7 @@
 //! 3. the last `min-channels` channels of a group, and always one.
 
 mod choose;
+mod fit;
 mod options;
 mod pieces;
 mod regress;

@@ -1,18 +1,16 @@
 //! Makes up for channels lost, from calibration data, without labels and without training.
 //!
 //! ```text
-//! y = W x, channels R of x go      =>      y ~ W A x', A [C, K] by least squares of x on what is left, x'
+//! y = W x + b, channels of x go      =>      y ~ W' x' + b', by least squares of y on what is left, x'
 //! ```
 //!
-//! Every value that lost channels and that a layer reads is told from the channels left: each of its channels as a sum
-//! of those, over all samples and positions. The weights of the layer take the matrix of that in. Layers are repaired in
-//! topological order, and `x'` is what the repaired layers before give, so that errors do not add up. A convolution gets
-//! one matrix for all places of its kernel.
-
-use std::collections::BTreeMap;
+//! Layers are fitted in topological order, and `x'` is what the layers fitted before give, so that errors do not add up.
+//! A layer with too many weights for that, or with a bias that is not its own, is fitted channel by channel: each channel
+//! of `x` is told as a sum of those left, and the weights take that in, the same at all places of a kernel.
 
 use rayon::prelude::*;
 
+use super::fit::Layer;
 use super::regress::Moments;
 use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors, Session};
 use crate::channels::{Channels, Reader, Removal};
@@ -30,6 +28,9 @@ const MAX_POSITIONS: usize = 256;
 
 /// The most channels of a value; the time grows with their cube.
 const MAX_CHANNELS: usize = 2048;
+
+/// Fewer positions than this for each unknown of an output are too few to fit them all.
+const MIN_POSITIONS_PER_UNKNOWN: usize = 4;
 
 /// How much the fit is drawn to what was there, of the mean square of a channel.
 const DAMPING: f64 = 1e-3;
@@ -70,13 +71,10 @@ pub(super) fn repair(model: &mut Model, channels: &Channels, removal: &Removal, 
         cx.env.progress.advance(1);
     }
     cx.env.progress.finish();
-    // The same graph, with the weights that were fitted.
-    let changed: BTreeMap<ValueId, Tensor> = stages
-        .iter()
-        .flat_map(|(_, _, readers)| readers.iter())
-        .filter_map(|reader| Some((reader.weight, repaired.graph.constant(reader.weight)?)))
-        .collect();
-    changed.into_iter().try_for_each(|(weight, tensor)| model.graph.set_constant(weight, tensor))?;
+    if fitted > 0 {
+        // What was set to zero goes now, so that this is the model with the fitted weights.
+        *model = repaired;
+    }
     cx.note(format!("{} fitted to what they computed before, by least squares", counted(fitted, "layer")));
     Ok(())
 }
@@ -106,8 +104,18 @@ fn stage(
         return Ok(0);
     };
     let places: Vec<usize> = (0..kept.len()).filter(|&place| kept.get(place) == Some(&true)).collect();
+    let (mut fitted, mut rest) = (0, Vec::new());
+    for &reader in readers {
+        match Layer::of(&original.graph, reader, places.len()) {
+            Some(layer) if whole(original, repaired, reader, &layer, &places, samples, cx)? => fitted += 1,
+            _ => rest.push(reader),
+        }
+    }
+    if rest.is_empty() {
+        return Ok(fitted);
+    }
     let name = original.graph.value(value).name().to_owned();
-    let (before, after) = (session(original, &name, cx)?, session(repaired, &name, cx)?);
+    let (before, after) = (session(original, value, cx)?, session(repaired, value, cx)?);
     let empty = || Moments::new(kept.len(), places.len());
     let count = samples.len().min(MAX_SAMPLES);
     let parts: Vec<Result<Moments>> = (0..count)
@@ -141,9 +149,8 @@ fn stage(
             *one = 1.0;
         }
     }
-    let Some(matrix) = moments.solve(&start, DAMPING) else { return Ok(0) };
-    let mut fitted = 0;
-    for reader in readers {
+    let Some(matrix) = moments.solve(&start, DAMPING) else { return Ok(fitted) };
+    for reader in rest {
         let Some(weight) = original.graph.constant(reader.weight) else { continue };
         let Some(values) = fold(&weight, reader.weight_axis, &matrix, &places) else { continue };
         repaired.graph.set_constant(reader.weight, Tensor::from_floats(weight.dtype(), weight.shape(), &values)?)?;
@@ -152,9 +159,72 @@ fn stage(
     Ok(fitted)
 }
 
-fn session(model: &Model, tap: &str, cx: &Cx<'_>) -> Result<Box<dyn Session>> {
+/// Fits all weights of one layer to what it gave; says whether there were enough data.
+fn whole(
+    original: &Model,
+    repaired: &mut Model,
+    reader: &Reader,
+    layer: &Layer,
+    places: &[usize],
+    samples: &dyn Samples,
+    cx: &Cx<'_>,
+) -> Result<bool> {
+    let graph = &original.graph;
+    let (Some(weight), slot) = (graph.constant(reader.weight), graph.input(layer.node(), 2)) else { return Ok(false) };
+    let bias = slot.and_then(|slot| graph.constant(slot));
+    let Some((outputs, start)) = layer.start(&weight, bias.as_ref(), places) else { return Ok(false) };
+    let unknowns = start.len().checked_div(outputs).unwrap_or(0);
+    let (input, output) = (graph.value(reader.input).name(), graph.value(layer.output).name());
+    let (before, after) = (session(original, layer.output, cx)?, session(repaired, reader.input, cx)?);
+    let count = samples.len().min(MAX_SAMPLES);
+    let parts: Vec<Result<(Moments, usize)>> = (0..count)
+        .collect::<Vec<usize>>()
+        .par_chunks(count.div_ceil(8).max(1))
+        .map(|chunk| {
+            let (mut moments, mut positions) = (Moments::new(outputs, unknowns), 0);
+            for &index in chunk {
+                let inputs = samples.get(index)?;
+                let (old, new) = (before.run(&inputs)?, after.run(&inputs)?);
+                let find = |found: &NamedTensors, name: &str| {
+                    found.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor.clone())
+                };
+                let (Some(old), Some(new)) = (find(&old, output), find(&new, input)) else { continue };
+                let (Some(given), Some(read)) = (layer.given(&old), layer.read(&new, old.shape(), places)) else {
+                    continue;
+                };
+                if given.len() == outputs && read.len() == unknowns {
+                    positions += given.first().map_or(0, Vec::len);
+                    moments.add(&given, &read);
+                }
+            }
+            Ok((moments, positions))
+        })
+        .collect();
+    let (mut moments, mut positions) = (Moments::new(outputs, unknowns), 0);
+    for part in parts {
+        let (one, more) = part?;
+        moments = moments.merge(&one);
+        positions += more;
+    }
+    if positions < MIN_POSITIONS_PER_UNKNOWN * unknowns {
+        return Ok(false);
+    }
+    let fitted = moments.solve(&start, DAMPING).and_then(|matrix| layer.split(&weight, &matrix, places));
+    let Some((values, bias)) = fitted else { return Ok(false) };
+    let graph = &mut repaired.graph;
+    graph.set_constant(reader.weight, Tensor::from_floats(weight.dtype(), weight.shape(), &values)?)?;
+    if let Some(slot) = slot.filter(|_| layer.has_bias) {
+        graph.set_constant(slot, Tensor::from_floats(weight.dtype(), vec![bias.len() as u64], &bias)?)?;
+    }
+    Ok(true)
+}
+
+/// A session that gives a value among its outputs.
+fn session(model: &Model, value: ValueId, cx: &Cx<'_>) -> Result<Box<dyn Session>> {
     let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(cx.env.backend, &bytes, &LoadOptions { taps: vec![tap.to_owned()], threads: 1 })
+    let held = model.graph.value(value);
+    let taps = if held.is_output() { Vec::new() } else { vec![held.name().to_owned()] };
+    backend::load(cx.env.backend, &bytes, &LoadOptions { taps, threads: 1 })
 }
 
 /// The values of each channel of a tensor over its positions.
