@@ -1,5 +1,6 @@
 //! The passes, one a file, and the registry of all of them.
 
+mod channels;
 mod common;
 mod dce;
 mod dedup_initializers;
@@ -52,6 +53,7 @@ pub const ALL: &[PassInfo] = &[
     strip::INFO,
     prune::INFO,
     layers::INFO,
+    channels::INFO,
     quant8::INFO,
     quant4::INFO,
 ];

@@ -43,6 +43,7 @@
 pub mod backend;
 pub mod calib;
 pub mod census;
+pub mod channels;
 pub mod check;
 pub mod data;
 pub mod error;

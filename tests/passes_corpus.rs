@@ -37,6 +37,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
     ("quant4", "target", "0"),
+    ("channels", "ratio", "0.5"),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {

@@ -1,0 +1,204 @@
+//! Which classes go.
+
+use super::options::{Amount, Options};
+use super::pieces::{self, Piece};
+use super::score::Scores;
+use super::site;
+use crate::channels::{Class, Removal};
+use crate::ir::{Graph, Model};
+use crate::pass::Cx;
+
+/// A group that may lose classes.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The place of its graph among the pieces.
+    pub(super) piece: usize,
+    /// Its place among the groups of the graph.
+    pub(super) group: usize,
+    /// How many channels of its first layer a class is.
+    pub(super) width: usize,
+    /// The classes, the least first, with their scores.
+    ranked: Vec<(Class, f64)>,
+}
+
+/// What a model costs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) multiplications: f64,
+    pub(super) elements: f64,
+}
+
+/// The groups that nothing excludes, with their classes ranked.
+pub(super) fn candidates(pieces: &[Piece], model: &Model, options: &Options, cx: &mut Cx<'_>) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    let seed = cx.env.seed;
+    pieces::visit_each(model, &mut |place, graph, path| {
+        let Some(piece) = pieces.get(place) else { return };
+        if piece.channels.groups().is_empty() {
+            return;
+        }
+        cx.enter(path);
+        let scores = Scores::of(&piece.channels, graph, options.criterion);
+        for (index, group) in piece.channels.groups().iter().enumerate() {
+            if let Some(name) = excluded(piece, graph, index, &options.exclude) {
+                cx.skipped(site(graph, group), format!("excluded by `{name}`"));
+                continue;
+            }
+            let name = group.layers.first().map(|&layer| graph.node_label(layer)).unwrap_or_default();
+            let of = scores.group(&piece.channels, graph, group, options.criterion, (seed, &name));
+            let mut ranked: Vec<(Class, f64)> = group.classes.iter().copied().zip(of).collect();
+            ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+            candidates.push(Candidate { piece: place, group: index, width: width(piece, index), ranked });
+        }
+    });
+    cx.enter(&[]);
+    candidates
+}
+
+/// The name that keeps a group as it is.
+fn excluded<'a>(piece: &Piece, graph: &Graph, group: usize, exclude: &'a [String]) -> Option<&'a String> {
+    if exclude.is_empty() {
+        return None;
+    }
+    let group = piece.channels.groups().get(group)?;
+    let mut names: Vec<String> = group.layers.iter().map(|&layer| graph.node_label(layer)).collect();
+    for constant in piece.channels.constants() {
+        let rank = graph.constant(constant.value).map_or(0, |tensor| tensor.rank());
+        let classes = (0..rank).filter_map(|axis| piece.channels.axis_classes(constant, axis));
+        if classes.flatten().flatten().any(|class| group.classes.contains(&class)) {
+            names.push(graph.value(constant.value).name().to_owned());
+        }
+    }
+    exclude.iter().find(|name| names.contains(name))
+}
+
+/// How many channels of its first layer a class of the group is.
+fn width(piece: &Piece, group: usize) -> usize {
+    let channels = &piece.channels;
+    let Some((group, layer)) = channels.groups().get(group).and_then(|group| Some((group, *group.layers.first()?)))
+    else {
+        return 1;
+    };
+    let mut one = Removal::new(channels);
+    group.classes.iter().take(1).for_each(|&class| one.insert(class));
+    channels.output_channels(layer, &one).map_or(1, |(left, all)| (all - left).max(1))
+}
+
+/// Chooses the classes that go.
+pub(super) fn choose(
+    pieces: &[Piece],
+    model: &Model,
+    candidates: &[Candidate],
+    options: &Options,
+    cx: &mut Cx<'_>,
+) -> Vec<Removal> {
+    let plan = |share: f64| take(pieces, candidates, options, share);
+    let (part, measure): (f64, fn(&Totals) -> f64) = match options.amount {
+        Amount::Ratio(share) => return plan(share),
+        Amount::Flops(part) => (part, |totals| totals.multiplications),
+        Amount::Params(part) => (part, |totals| totals.elements),
+    };
+    let left = |removals: &[Removal]| {
+        let (before, after) = totals(pieces, model, removals);
+        if measure(&before) > 0.0 { measure(&after) / measure(&before) } else { 1.0 }
+    };
+    // The smallest share that reaches the target; what is left never grows with the share.
+    let (mut low, mut high) = (0.0, 1.0);
+    let most = plan(high);
+    let least = left(&most);
+    if least > part {
+        cx.note(format!(
+            "no share of the channels leaves as little as {part}: with all that can go, {least:.3} is left"
+        ));
+        return most;
+    }
+    for _ in 0..12 {
+        let middle = (low + high) / 2.0;
+        if left(&plan(middle)) <= part { high = middle } else { low = middle }
+    }
+    plan(high)
+}
+
+/// What the model costs before and after.
+pub(super) fn totals(pieces: &[Piece], model: &Model, removals: &[Removal]) -> (Totals, Totals) {
+    let (mut before, mut after) = (Totals::default(), Totals::default());
+    pieces::visit_each(model, &mut |place, graph, _| {
+        let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) else { return };
+        let untouched = Removal::new(&piece.channels);
+        for (totals, removal) in [(&mut before, &untouched), (&mut after, removal)] {
+            totals.multiplications += piece.channels.multiplications(removal);
+            totals.elements += piece.channels.elements(graph, removal);
+        }
+    });
+    (before, after)
+}
+
+/// Takes a share of the classes of each group, or of all.
+fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f64) -> Vec<Removal> {
+    let mut removals: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();
+    let counts: Vec<usize> = if options.is_global {
+        global_counts(candidates, share)
+    } else {
+        candidates.iter().map(|candidate| share_of(candidate.ranked.len(), share)).collect()
+    };
+    for (candidate, count) in candidates.iter().zip(counts) {
+        let all = candidate.ranked.len();
+        let left = left_after(all, count, candidate.width, options.round_to, options.min_channels);
+        if let Some(removal) = removals.get_mut(candidate.piece) {
+            candidate.ranked.iter().take(all - left).for_each(|(class, _)| removal.insert(*class));
+        }
+    }
+    removals
+}
+
+/// How many classes of each candidate are among the share with the lowest scores of all.
+fn global_counts(candidates: &[Candidate], share: f64) -> Vec<usize> {
+    let mut all: Vec<(f64, usize)> = Vec::new();
+    for (place, candidate) in candidates.iter().enumerate() {
+        all.extend(candidate.ranked.iter().map(|(_, score)| (*score, place)));
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut counts = vec![0; candidates.len()];
+    for (_, place) in all.iter().take(share_of(all.len(), share)) {
+        if let Some(count) = counts.get_mut(*place) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// The number of classes that a share of them is.
+fn share_of(count: usize, share: f64) -> usize {
+    // A decimal share is rarely exact in binary: 0.29 of 100 is 28.999999999999996.
+    ((count as f64 * (share + f64::EPSILON)) as usize).min(count)
+}
+
+/// How many of `all` classes, `width` channels each, stay where `count` were to go.
+fn left_after(all: usize, count: usize, width: usize, round_to: usize, min_channels: usize) -> usize {
+    let least = min_channels.div_ceil(width.max(1)).max(1);
+    let left = (all - count.min(all)).max(least).min(all);
+    let rounded = (left..=all).find(|left| (left * width).is_multiple_of(round_to));
+    rounded.unwrap_or(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_rounded_up() {
+        assert_eq!(left_after(64, 32, 1, 1, 1), 32);
+        assert_eq!(left_after(64, 30, 1, 8, 1), 40);
+        assert_eq!(left_after(20, 15, 1, 8, 1), 8);
+        assert_eq!(left_after(20, 3, 1, 8, 1), 20);
+        assert_eq!(left_after(12, 6, 64, 8, 1), 6);
+        assert_eq!(left_after(16, 16, 1, 1, 1), 1);
+        assert_eq!(left_after(16, 12, 2, 1, 16), 8);
+        assert_eq!(left_after(4, 2, 1, 1, 16), 4);
+    }
+
+    #[test]
+    fn shares_are_exact() {
+        assert_eq!((share_of(100, 0.29), share_of(7, 0.5), share_of(7, 1.0)), (29, 3, 7));
+    }
+}

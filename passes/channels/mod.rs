@@ -1,0 +1,244 @@
+//! Channel pruning: the least channels of every layer go, and the model becomes smaller and faster by what they cost.
+//!
+//! ```text
+//! // channels=0.5
+//! < float[4,3,3,3] w, float[8,4,1,1] v >          < float[2,3,3,3] w, float[8,2,1,1] v >
+//! a = Conv(x, w)      [N,4,H,W]            =>     a = Conv(x, w)      [N,2,H,W]
+//! y = Conv(a, v)      [N,8,H,W]                   y = Conv(a, v)      [N,8,H,W]
+//! ```
+//!
+//! Channels that depend on each other go together: [`crate::channels`] finds the groups, through residual sums,
+//! concatenations, shuffles and heads. `ratio` of each group goes, rounded down; with `scope=global` that share of all
+//! channels, those with the lowest scores. `flops` and `params` are targets instead: the smallest share that leaves at
+//! most that part of the multiplications, or of the weights. Scores are those of all weights of a class, each tensor
+//! relative to its mean. The result is that of the model with those weights set to zero; nothing is trained. With
+//! calibration data each layer that reads a value with channels lost is then fitted to what it computed before, by least
+//! squares, one after the other (He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, 2017).
+//!
+//! The record `onnx_shrink.channels` in the metadata says what was left by which options: the same options do nothing on
+//! their own result.
+//!
+//! Left alone are
+//! 1. what `exclude` names, as an operator or a tensor, with everything that goes with it;
+//! 2. channels that something needs: outputs of the graph, softmax and statistics over them, operators that are not known;
+//! 3. the last `min-channels` channels of a group, and always one.
+
+mod choose;
+mod fit;
+mod options;
+mod pieces;
+mod regress;
+mod repair;
+mod score;
+
+use crate::channels::{Group, Removal};
+use crate::error::{Error, Result, Site, did_you_mean};
+use crate::ir::{Graph, Model};
+use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Pass, PassInfo, Scope, counted};
+use options::Options;
+use pieces::Piece;
+
+/// Where the metadata say what was left.
+const RECORD: &str = "onnx_shrink.channels";
+
+/// What users read about the pass.
+pub(super) const INFO: PassInfo = PassInfo {
+    name: "channels",
+    summary: "removes the least channels of layers, with all that depends on them",
+    effect: Effect::Lossy,
+    scope: Scope::AllGraphs,
+    min_opset: None,
+    may_grow: false,
+    options: &[
+        OptSpec {
+            key: "ratio",
+            kind: OptKind::Ratio,
+            default: Some("0.25"),
+            help: "share of the channels of each group that goes",
+        },
+        OptSpec {
+            key: "flops",
+            kind: OptKind::Ratio,
+            default: None,
+            help: "instead of a share: the part of the multiplications that is to be left",
+        },
+        OptSpec {
+            key: "params",
+            kind: OptKind::Ratio,
+            default: None,
+            help: "instead of a share: the part of the weights that is to be left",
+        },
+        OptSpec {
+            key: "scope",
+            kind: OptKind::Choice(&["local", "global"]),
+            default: Some("local"),
+            help: "whether the share is one of each group or of all channels together",
+        },
+        OptSpec {
+            key: "criterion",
+            kind: OptKind::Choice(&["l1", "l2", "bn", "fpgm", "lamp", "random"]),
+            default: Some("l1"),
+            help: "what says how much a channel matters",
+        },
+        OptSpec {
+            key: "round-to",
+            kind: OptKind::UInt,
+            default: Some("1"),
+            help: "what the number of channels left is a multiple of, where there are enough",
+        },
+        OptSpec {
+            key: "min-channels",
+            kind: OptKind::UInt,
+            default: Some("1"),
+            help: "how many channels of a group stay at least",
+        },
+        OptSpec {
+            key: "repair",
+            kind: OptKind::Bool,
+            default: Some("true"),
+            help: "whether what reads the channels makes up for those lost, from calibration data where there is some",
+        },
+        OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
+    ],
+    build: |opts| Ok(Box::new(Prune { options: Options::new(opts)? })),
+};
+
+#[derive(Debug)]
+struct Prune {
+    options: Options,
+}
+
+impl Pass for Prune {
+    fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        let pieces = pieces::analyze(model)?;
+        check_excluded(model, &self.options.exclude)?;
+        if self.is_done(model, &pieces) {
+            cx.note("these options have removed their share of this model's channels already");
+            return Ok(Changed::No);
+        }
+        let candidates = choose::candidates(&pieces, model, &self.options, cx);
+        declined(&pieces, model, cx);
+        let removals = choose::choose(&pieces, model, &candidates, &self.options, cx);
+        let is_changed = removals.iter().any(|removal| !removal.is_empty());
+        report(&pieces, model, &candidates, &removals, cx);
+        if !is_changed {
+            return Ok(Changed::No);
+        }
+        if self.options.repairs
+            && let (Some(piece), Some(removal)) = (pieces.first(), removals.first())
+        {
+            repair::repair(model, &piece.channels, removal, cx)?;
+        }
+        let mut place = 0;
+        pieces::edit_each(model, &mut |graph| {
+            if let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) {
+                piece.channels.remove(graph, removal)?;
+            }
+            place += 1;
+            Ok(())
+        })?;
+        let record = self.record(&pieces, &removals);
+        model.set_metadata(RECORD, &record);
+        Ok(Changed::Yes)
+    }
+}
+
+impl Prune {
+    /// Whether the model is what the same options have left.
+    fn is_done(&self, model: &Model, pieces: &[Piece]) -> bool {
+        let untouched: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();
+        let now = self.record(pieces, &untouched);
+        model.metadata().any(|(key, value)| key == RECORD && value == now)
+    }
+
+    /// The options, and how many channels each layer has left.
+    fn record(&self, pieces: &[Piece], removals: &[Removal]) -> String {
+        let mut record = format!("{} left", self.options.text);
+        for (piece, removal) in pieces.iter().zip(removals) {
+            for layer in piece.channels.layers() {
+                // A layer with one channel has none to lose.
+                let left = piece.channels.output_channels(layer, removal).map_or(1, |(left, _)| left);
+                record += &format!(" {left}");
+            }
+        }
+        record
+    }
+}
+
+/// The first layer of a group, as remarks name it.
+fn site(graph: &Graph, group: &Group) -> Site {
+    group.layers.first().map(|&layer| graph.site(layer)).unwrap_or_default()
+}
+
+fn declined(pieces: &[Piece], model: &Model, cx: &mut Cx<'_>) {
+    pieces::visit_each(model, &mut |place, graph, path| {
+        let Some(piece) = pieces.get(place) else { return };
+        cx.enter(path);
+        for declined in piece.channels.declined() {
+            let barrier = &declined.barrier;
+            let all = piece.channels.output_channels(declined.layer, &Removal::new(&piece.channels));
+            let of = match all {
+                Some((_, all)) if all > declined.channels => {
+                    format!("{} of its {all} channels stay", declined.channels)
+                }
+                _ => format!("its {} stay", counted(declined.channels, "channel")),
+            };
+            let by = barrier.site.to_string();
+            cx.skipped(graph.site(declined.layer), format!("{of}: {by}{}{}", gap(&by), barrier.reason));
+        }
+    });
+    cx.enter(&[]);
+}
+
+fn gap(by: &str) -> &'static str {
+    if by.is_empty() { "" } else { " " }
+}
+
+fn report(pieces: &[Piece], model: &Model, candidates: &[choose::Candidate], removals: &[Removal], cx: &mut Cx<'_>) {
+    pieces::visit_each(model, &mut |place, graph, path| {
+        let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) else { return };
+        cx.enter(path);
+        for candidate in candidates.iter().filter(|candidate| candidate.piece == place) {
+            let Some(group) = piece.channels.groups().get(candidate.group) else { continue };
+            let all = group.classes.len();
+            let left = group.classes.iter().filter(|&&class| !removal.contains(class)).count();
+            if left == all {
+                continue;
+            }
+            let what = if candidate.width == 1 { "channels" } else { "bundles of channels" };
+            let with = match group.layers.len() {
+                0 | 1 => String::new(),
+                more => format!(", with those of {}", counted(more - 1, "other layer")),
+            };
+            let wide = if candidate.width == 1 { String::new() } else { format!(" of {}", candidate.width) };
+            let figures = [("channels", (all * candidate.width) as f64), ("left", (left * candidate.width) as f64)];
+            cx.measured(site(graph, group), format!("{left} of {all} {what}{wide} stay{with}"), &figures);
+        }
+    });
+    cx.enter(&[]);
+    let (before, after) = choose::totals(pieces, model, removals);
+    if before.multiplications > 0.0 && removals.iter().any(|removal| !removal.is_empty()) {
+        cx.note(format!(
+            "{:.1} % of the multiplications and {:.1} % of the weights are left; check the accuracy, and train on where \
+             that can be done",
+            100.0 * after.multiplications / before.multiplications,
+            100.0 * after.elements / before.elements
+        ));
+    }
+}
+
+/// Fails where a name that is to be left out is that of nothing.
+fn check_excluded(model: &Model, exclude: &[String]) -> Result<()> {
+    let mut names: Vec<String> = Vec::new();
+    model.visit_graphs(|graph, _| {
+        names.extend(graph.nodes().into_iter().map(|node| graph.node_label(node)));
+        names.extend(graph.values().into_iter().map(|value| graph.value(value).name().to_owned()));
+        Ok(())
+    })?;
+    let Some(name) = exclude.iter().find(|name| !names.contains(name)) else { return Ok(()) };
+    let error = Error::usage(format!("`channels` cannot leave out `{name}`: the model has no such operator or tensor"));
+    Err(match did_you_mean(name, names.iter().map(String::as_str)) {
+        Some(meant) => error.help(format!("did you mean `{meant}`?")),
+        None => error.help("`onnx-shrink inspect MODEL` lists operators and tensors"),
+    })
+}
