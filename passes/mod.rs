@@ -1,5 +1,6 @@
 //! The passes, one a file, and the registry of all of them.
 
+mod bf16;
 mod common;
 mod dce;
 mod dedup_initializers;
@@ -8,6 +9,7 @@ mod eliminate_identity;
 mod eliminate_nop;
 mod fold_constants;
 mod fold_reshape;
+mod fp16;
 mod freeze_defaults;
 mod fuse_activations;
 mod fuse_arithmetic;
@@ -52,6 +54,8 @@ pub const ALL: &[PassInfo] = &[
     prune::INFO,
     layers::INFO,
     quant8::INFO,
+    fp16::INFO,
+    bf16::INFO,
 ];
 
 /// The pass of that name.

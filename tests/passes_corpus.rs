@@ -36,6 +36,9 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("upgrade-opset", "to", "21"),
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
+    ("fp16", "", ""),
+    ("fp16", "compute", "f16"),
+    ("bf16", "", ""),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {

@@ -14,7 +14,6 @@ mod options;
 mod plan;
 mod qdq;
 mod range;
-mod role;
 mod search;
 mod split;
 mod weights;

@@ -1,11 +1,10 @@
 //! What the user asked of the pass.
 
-use std::collections::BTreeSet;
-
 use super::levels::Levels;
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId, ValueId};
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::exclude::Exclude;
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
@@ -84,7 +83,7 @@ pub(super) struct Settings {
     pub(super) is_timed: bool,
     /// How far each tensor of the main graph may be quantized.
     pub(super) levels: Levels,
-    exclude: BTreeSet<String>,
+    exclude: Exclude,
 }
 
 impl Settings {
@@ -104,7 +103,7 @@ impl Settings {
             target: opts.float("target"),
             is_timed: opts.flag("timing"),
             levels: Levels::default(),
-            exclude: opts.names("exclude").into_iter().collect(),
+            exclude: Exclude::new(opts.names("exclude")),
         }
     }
 
@@ -115,12 +114,12 @@ impl Settings {
 
     /// Whether the user named the operator.
     pub(super) fn excludes_node(&self, graph: &Graph, node: NodeId) -> bool {
-        !self.exclude.is_empty() && self.exclude.contains(&graph.node_label(node))
+        self.exclude.has_node(graph, node)
     }
 
     /// Whether the user named the value.
     pub(super) fn excludes_value(&self, graph: &Graph, value: ValueId) -> bool {
-        !self.exclude.is_empty() && self.exclude.contains(graph.value(value).name())
+        self.exclude.has_value(graph, value)
     }
 
     /// Makes sure that every name to exclude is one of the model's.
@@ -128,21 +127,6 @@ impl Settings {
     /// # Errors
     /// Names the first that is not, and the closest one that is.
     pub(super) fn check_names(&self, model: &Model) -> Result<()> {
-        if self.exclude.is_empty() {
-            return Ok(());
-        }
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        model.visit_graphs(|graph, _| {
-            names.extend(graph.nodes().into_iter().map(|node| graph.node_label(node)));
-            names.extend(graph.values().into_iter().map(|value| graph.value(value).name().to_owned()));
-            Ok(())
-        })?;
-        let Some(unknown) = self.exclude.iter().find(|name| !names.contains(*name)) else { return Ok(()) };
-        let error = Error::usage(format!("`exclude` names `{unknown}`, which the model does not have"))
-            .expected("the name of an operator or a tensor");
-        Err(match did_you_mean(unknown, names.iter().map(String::as_str)) {
-            Some(meant) => error.help(format!("did you mean `{meant}`?")),
-            None => error.help("`onnx-shrink inspect` lists the names of a model"),
-        })
+        self.exclude.check(model)
     }
 }

@@ -7,12 +7,12 @@ use super::kernel::{Bias, Kernel};
 use super::options::Form;
 use super::plan::Plan;
 use super::range::ActivationParameters;
-use super::role::Role;
 use super::split;
 use super::weights::{self, Candidate};
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, NodeSpec, Port, Tensor, ValueId, ValueType};
 use crate::pass::Cx;
+use crate::passes::common::role::Role;
 
 /// Carries a plan out, with the parameters of its sources.
 ///

@@ -5,25 +5,36 @@
 
 use std::ops::Range;
 
-use crate::ir::{AttrRef, DType, Graph, NodeId, Port, ValueId};
+use crate::ir::{AttrRef, DType, Graph, NodeId, Port, Tensor, ValueId};
 
 /// Tables with shorter rows than this share scales along their last axis: a scale for each row would cost too much.
 const SHORTEST_ROW: u64 = 32;
 
 /// How weights are used by everything that reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Role {
+pub(in crate::passes) struct Role {
     /// Axes of the constant that together number the channels; empty for one scale in all.
-    pub(super) kept: Range<usize>,
+    pub(in crate::passes) kept: Range<usize>,
     /// Whether runtimes have a kernel that multiplies by the 8-bit weights behind a DequantizeLinear.
-    pub(super) has_dq_kernel: bool,
+    pub(in crate::passes) has_dq_kernel: bool,
 }
 
 /// Which axis of the constant each axis of something made of it is; `None` for an axis that was added.
 type Axes = Vec<Option<usize>>;
 
+/// A float constant, initializer or `Constant`, with the first operator that reads it.
+pub(in crate::passes) fn float_constant(graph: &Graph, value: ValueId) -> Option<(NodeId, Tensor)> {
+    let held = graph.value(value);
+    let tensor = match held.initializer() {
+        Some(tensor) => tensor.clone(),
+        None => graph.constant(value)?,
+    };
+    let reader = graph.uses(value).first()?.node;
+    tensor.dtype().is_float().then_some((reader, tensor))
+}
+
 /// The role of a constant of that shape; the reason why not where something reads it as other than weights.
-pub(super) fn role_of(graph: &Graph, value: ValueId, shape: &[u64]) -> Result<Role, String> {
+pub(in crate::passes) fn role_of(graph: &Graph, value: ValueId, shape: &[u64]) -> Result<Role, String> {
     let axes: Axes = (0..shape.len()).map(Some).collect();
     let mut roles = Vec::new();
     collect(graph, value, shape, &axes, &mut roles)?;
