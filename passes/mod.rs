@@ -1,5 +1,6 @@
 //! The passes, one a file, and the registry of all of them.
 
+mod bf16;
 mod channels;
 mod common;
 mod dce;
@@ -9,6 +10,7 @@ mod eliminate_identity;
 mod eliminate_nop;
 mod fold_constants;
 mod fold_reshape;
+mod fp16;
 mod freeze_defaults;
 mod fuse_activations;
 mod fuse_arithmetic;
@@ -56,6 +58,8 @@ pub const ALL: &[PassInfo] = &[
     channels::INFO,
     quant8::INFO,
     quant4::INFO,
+    fp16::INFO,
+    bf16::INFO,
 ];
 
 /// The pass of that name.

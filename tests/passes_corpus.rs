@@ -38,6 +38,9 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("quant8", "mode", "weights"),
     ("quant4", "target", "0"),
     ("channels", "ratio", "0.5"),
+    ("fp16", "", ""),
+    ("fp16", "compute", "f16"),
+    ("bf16", "", ""),
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {

@@ -1,16 +1,20 @@
-//! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into weights,
-//! roles of constants, and the choice of what to quantize less.
+//! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into
+//! weights, roles of constants and other forms of storing them, and the choice of what to quantize less.
 
 pub(super) mod affine;
+pub(super) mod balance;
 pub(super) mod choose;
 pub(super) mod edit;
 pub(super) mod exclude;
 pub(super) mod facts;
+pub(super) mod half;
 pub(super) mod inferred;
+pub(super) mod layout;
 pub(super) mod merge;
 pub(super) mod narrow;
 pub(super) mod pattern;
 pub(super) mod producer;
 pub(super) mod reduction;
 pub(super) mod role;
+pub(super) mod stored;
 pub(super) mod trial;

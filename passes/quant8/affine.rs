@@ -8,40 +8,12 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::ir::{DType, Tensor};
-
-/// Elements that one task of a parallel loop handles at least: below, handing out tasks costs more than the work.
-const TASK_ELEMENTS: usize = 1 << 16;
+use crate::passes::common::balance::{self, Rounded};
+pub(super) use crate::passes::common::layout::Layout;
+use crate::passes::common::layout::TASK_ELEMENTS;
 
 /// Float lanes that are summed apart, so that the compiler can use vector instructions without reordering sums.
 const LANES: usize = 8;
-
-/// Which channel an element of a tensor belongs to: element `i` is of channel `(i / inner) % channels`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) channels: usize,
-    pub(super) inner: usize,
-}
-
-impl Layout {
-    /// The channels that the axes `kept` span together; every other axis shares a scale.
-    pub(super) fn along(shape: &[u64], kept: &std::ops::Range<usize>) -> Self {
-        let product = |dims: &[u64]| dims.iter().product::<u64>() as usize;
-        Self {
-            channels: product(shape.get(kept.clone()).unwrap_or_default()),
-            inner: product(shape.get(kept.end..).unwrap_or_default()),
-        }
-    }
-
-    /// Elements after which the channels repeat or, where those of a channel lie together, the channel changes.
-    fn unit(self) -> usize {
-        (if self.inner == 1 { self.channels } else { self.inner }).max(1)
-    }
-
-    /// Elements of one task: whole units.
-    fn task(self) -> usize {
-        TASK_ELEMENTS.next_multiple_of(self.unit())
-    }
-}
 
 /// How much of a signal quantization kept: sums of squares.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -93,6 +65,31 @@ pub(super) fn quantize_weights(tensor: &Tensor, layout: Layout, scales: Vec<f32>
         _ => quantize_elements(data, layout, &scales, f32::from_le_bytes),
     };
     QuantizedWeights { values: values.into(), scales, energy }
+}
+
+/// Rounds a few weights of each channel to the second closest level, so that the errors of the channel cancel.
+pub(super) fn balance_weights(tensor: &Tensor, layout: Layout, quantized: &mut QuantizedWeights) {
+    let QuantizedWeights { values, scales, energy } = quantized;
+    let mut levels = values.to_vec();
+    let level = |levels: &[u8], index: usize| levels.get(index).map_or(0, |&byte| byte as i8);
+    let rounded = |levels: &[u8], index: usize| {
+        let scale = f64::from(scales[(index / layout.inner.max(1)) % layout.channels.max(1)]);
+        let value = tensor.get_f64(index).unwrap_or_default();
+        let error = f64::from(level(levels, index)) * scale - value;
+        let step = if error == 0.0 { 0.0 } else { -scale.copysign(error) };
+        // The levels end at 127 on either side.
+        let ends = level(levels, index).unsigned_abs() == 127 && f64::from(level(levels, index)) * step > 0.0;
+        Rounded { error, step: if ends { 0.0 } else { step } }
+    };
+    for index in balance::flips(layout, levels.len(), |index| rounded(&levels, index)) {
+        let Rounded { error, step } = rounded(&levels, index);
+        energy.error += step * (2.0 * error + step);
+        let up = if step > 0.0 { 1i8 } else { -1 };
+        if let Some(byte) = levels.get_mut(index) {
+            *byte = (*byte as i8).saturating_add(up) as u8;
+        }
+    }
+    *values = levels.into();
 }
 
 fn read_f64(bytes: [u8; 8]) -> f32 {
@@ -310,6 +307,18 @@ mod tests {
                 assert_eq!(result.values[i] as i8, expected, "element {i}, kept {kept:?}");
             }
         }
+    }
+
+    #[test]
+    fn errors_of_a_channel_cancel_and_levels_stay_in_range() {
+        // Scale 1: errors -0.3, -0.4, -0.45 and 0 sum to -1.15.
+        let tensor = Tensor::from_f32(vec![1, 4], &[0.3, 1.4, 2.45, 127.0]).unwrap();
+        let layout = Layout::along(tensor.shape(), &(0..1));
+        let mut result = quantized(&tensor, 0..1).unwrap();
+        balance_weights(&tensor, layout, &mut result);
+        assert_eq!(signed(&result.values), [0, 1, 3, 127]);
+        let expected = 0.3f64.powi(2) + 0.4f64.powi(2) + 0.55f64.powi(2);
+        assert!((result.energy.error - expected).abs() < 1e-6);
     }
 
     #[test]

@@ -16,13 +16,14 @@
 
 use rayon::prelude::*;
 
-use super::affine::{Layout, QuantizedWeights, quantize_weights, weight_scales};
+use super::affine::{Layout, QuantizedWeights, balance_weights, quantize_weights, weight_scales};
 use super::levels::{Level, Levels};
 use super::options::{Form, Settings};
 use crate::error::Result;
-use crate::ir::{DType, Graph, Model, NodeId, NodeSpec, Shape, Tensor, ValueId, ValueType};
+use crate::ir::{DType, Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx};
 use crate::passes::common::role::{Role, float_constant, role_of};
+use crate::passes::common::stored::store_parts;
 
 /// DequantizeLinear with one scale a channel came with this operator set.
 const FIRST_OPSET_WITH_AXIS: i64 = 13;
@@ -52,12 +53,19 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         let levels = if path.is_empty() { settings.levels.clone() } else { Levels::default() };
         let candidates = candidates(graph, settings, &levels, cx);
         let scratch = cx.env.scratch;
+        // Entries of a table are looked up, not summed.
+        let summed: Vec<bool> =
+            candidates.iter().map(|c| !c.role.kept.is_empty() && !graph.node(c.reader).is("Gather")).collect();
         let quantized = candidates
             .par_iter()
-            .map(|c| {
+            .zip(summed)
+            .map(|(c, is_summed)| {
                 let layout = Layout::along(c.tensor.shape(), &c.role.kept);
                 let Some(scales) = weight_scales(&c.tensor, layout) else { return Ok(None) };
                 let mut quantized = quantize_weights(&c.tensor, layout, scales);
+                if is_summed {
+                    balance_weights(&c.tensor, layout, &mut quantized);
+                }
                 quantized.values = scratch.park(quantized.values)?;
                 Ok(Some(quantized))
             })
@@ -161,41 +169,27 @@ pub(super) fn replace(graph: &mut Graph, candidate: &Candidate, quantized: Quant
         _ if role.kept.is_empty() => Vec::new(),
         _ => (0..shape.len()).map(|axis| if role.kept.contains(&axis) { shape[axis] } else { 1 }).collect(),
     };
-    let zero_points = match form {
-        Form::DqWithZeroPoints => Some(Tensor::from_i8(scale_shape.clone(), &vec![0; quantized.scales.len()])?),
-        _ => None,
-    };
-    let values = Tensor::new(DType::I8, shape, quantized.values)?;
-    let scales = Tensor::from_floats(dtype, scale_shape, &quantized.scales)?;
-    let (values_name, scales_name) = (format!("{name}_quantized"), format!("{name}_scale"));
-    let (values, scales, near) = match graph.producer(*value) {
-        Some((constant, _)) => {
-            let values = add_constant(graph, &values_name, values, constant)?;
-            let scales = add_constant(graph, &scales_name, scales, constant)?;
-            graph.detach_node(constant)?;
-            (values, scales, *reader)
-        }
-        None => {
-            graph.take_initializer(*value)?;
-            (graph.add_initializer(&values_name, values), graph.add_initializer(&scales_name, scales), *reader)
-        }
-    };
-    graph.set_type(*value, ValueType::tensor(dtype, Some(Shape::fixed(shape.iter().copied()))))?;
+    let mut parts = vec![
+        (format!("{name}_quantized"), Tensor::new(DType::I8, shape, quantized.values)?),
+        (format!("{name}_scale"), Tensor::from_floats(dtype, scale_shape.clone(), &quantized.scales)?),
+    ];
+    if form == Form::DqWithZeroPoints {
+        let zeros = vec![0; quantized.scales.len()];
+        parts.push((format!("{name}_zero_point"), Tensor::from_i8(scale_shape, &zeros)?));
+    }
+    let stored = store_parts(graph, *value, (dtype, shape), parts)?;
+    let near = *reader;
     if form != Form::Cast {
         let axis = role.kept.start as i64;
         let spec = NodeSpec::new("DequantizeLinear");
         let spec = if role.kept.is_empty() { spec } else { spec.attr("axis", axis) };
-        let mut inputs = vec![Some(values), Some(scales)];
-        inputs.extend(zero_points.map(|zero| Some(graph.add_initializer(&format!("{name}_zero_point"), zero))));
+        let inputs: Vec<Option<ValueId>> = stored.into_iter().map(Some).collect();
         graph.add_node(spec, &inputs, &[*value], near)?;
         return Ok(());
     }
+    let [values, scales] = stored[..] else { return Ok(()) };
     let cast = NodeSpec::new("Cast").attr("to", i64::from(dtype.to_onnx()));
     let cast = graph.add_op(cast, &[values], &format!("{name}_cast"), near)?;
     graph.add_node(NodeSpec::new("Mul"), &[Some(cast), Some(scales)], &[*value], near)?;
     Ok(())
-}
-
-fn add_constant(graph: &mut Graph, name: &str, tensor: Tensor, near: NodeId) -> Result<ValueId> {
-    graph.add_op(NodeSpec::new("Constant").attr("value", tensor), &[], name, near)
 }

@@ -78,6 +78,13 @@ impl Tensor {
         with_format!(self.dtype(), F => F::read(self.data()).for_each(visit), else ());
     }
 
+    /// One value of a float tensor, by its place in row-major order; `None` for other types and places beyond the end.
+    pub fn get_f64(&self, index: usize) -> Option<f64> {
+        let size = usize::try_from(self.dtype().bits() / 8).ok()?;
+        let bytes = self.data().get(index.checked_mul(size)?..)?.get(..size)?;
+        with_format!(self.dtype(), F => F::read(bytes).next(), else None)
+    }
+
     /// The tensor whose values are those that `map` gives for index and value, rounded to the type.
     ///
     /// # Errors
@@ -120,6 +127,7 @@ mod tests {
             let mapped = tensor.map_f64(|index, value| value * index as f64).unwrap();
             assert_eq!(mapped.to_f64().unwrap(), [0.0, -2.0, 1.0]);
             assert_eq!(mapped.dtype(), dtype);
+            assert_eq!([0, 1, 2, 3].map(|index| mapped.get_f64(index)), [Some(0.0), Some(-2.0), Some(1.0), None]);
         }
         assert!(Tensor::from_i64(vec![1], &[1]).unwrap().map_f64(|_, v| v).is_err());
     }

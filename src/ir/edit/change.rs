@@ -5,6 +5,7 @@ use petgraph::Direction;
 use super::broken;
 use crate::error::Result;
 use crate::ir::attr::{AttrValue, Attribute};
+use crate::ir::dtype::DType;
 use crate::ir::graph::{Graph, NodeId, Port, ValueId};
 use crate::ir::node::Inferred;
 use crate::ir::shape::Shape;
@@ -153,6 +154,21 @@ impl Graph {
     pub fn set_inferred(&mut self, value: ValueId, inferred: Option<Inferred>) -> Result<()> {
         self.value_mut(value)?.inferred = inferred.map(Box::new);
         Ok(())
+    }
+
+    /// Declares another element type for an output of the graph; the declared shape stays. Of the main graph, this changes
+    /// the signature.
+    ///
+    /// # Errors
+    /// Fails where the value is not in the graph.
+    pub fn declare_output(&mut self, value: ValueId, dtype: DType) -> Result<()> {
+        for output in self.outputs.iter_mut().filter(|output| output.value == value) {
+            if let Ok(ValueType::Tensor(tensor)) = types::from_info(&output.info) {
+                output.info.r#type = types::to_proto(&ValueType::tensor(dtype, tensor.shape));
+            }
+        }
+        let ValueType::Tensor(tensor) = self.value(value).ty().clone() else { return Ok(()) };
+        self.set_type(value, ValueType::tensor(dtype, tensor.shape))
     }
 
     /// Sets an attribute, or adds it.

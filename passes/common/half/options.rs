@@ -1,0 +1,62 @@
+//! What the user asks of a pass that makes floats of 16 bits.
+
+use super::{HalfType, convert, weights};
+use crate::error::Result;
+use crate::ir::Model;
+use crate::pass::{Changed, Cx, OptKind, OptSpec, Opts, Pass};
+use crate::passes::common::exclude::Exclude;
+
+/// The type that operators compute in, `half` being the other one than `f32`.
+pub(in crate::passes) const fn compute(choices: &'static [&'static str]) -> OptSpec {
+    OptSpec {
+        key: "compute",
+        kind: OptKind::Choice(choices),
+        default: Some("f32"),
+        help: "f32: weights of 16 bits behind Cast, which runtimes compute when they load the model, and the arithmetic of \
+               before; the other: arithmetic in 16 bits, with what needs more left in float, for runtimes with kernels for it",
+    }
+}
+
+pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {
+    key: "min-elements",
+    kind: OptKind::UInt,
+    default: Some("512"),
+    help: "weights of fewer elements stay as they are where the arithmetic does",
+};
+
+pub(in crate::passes) const EXCLUDE: OptSpec =
+    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a tensor to leave as it is" };
+
+/// A pass that makes floats of 16 bits.
+#[derive(Debug)]
+pub(in crate::passes) struct Half {
+    pub(super) half: HalfType,
+    /// Whether the arithmetic is to change, and not only what is stored.
+    pub(super) computes: bool,
+    pub(super) min_elements: u64,
+    pub(super) exclude: Exclude,
+}
+
+impl Half {
+    /// The pass for a type, with these options.
+    pub(in crate::passes) fn new(half: HalfType, opts: &Opts) -> Self {
+        Self {
+            half,
+            computes: opts.choice("compute") != "f32",
+            min_elements: opts.uint("min-elements").unwrap_or(0),
+            exclude: Exclude::new(opts.names("exclude")),
+        }
+    }
+}
+
+impl Pass for Half {
+    fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        self.exclude.check(model)?;
+        let mut changed = Changed::No;
+        if self.computes {
+            changed |= convert::convert(model, self.half, &self.exclude, cx)?;
+        }
+        changed |= weights::store(model, self, cx)?;
+        Ok(changed)
+    }
+}
