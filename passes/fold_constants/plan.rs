@@ -17,7 +17,7 @@ use super::single::{self, Versions};
 use super::size::{constant_bytes, constant_node_bytes, info_bytes, node_bytes, tensor_bytes};
 use crate::backend::BackendChoice;
 use crate::error::Result;
-use crate::ir::{Graph, NodeId, Tensor, ValueId};
+use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};
 use crate::pass::Cx;
 
 /// No result is larger.
@@ -190,6 +190,10 @@ fn results_of(
         Err(Decline::NotHere) => by_backend(place, node, &inputs, worth_bytes, budget, cx.env.backend),
     };
     match results {
+        Ok(results) if overflows(&inputs, &results) => {
+            cx.skipped(graph.site(node), "its result overflows 16 bits, in which not every runtime computes it");
+            None
+        }
         Ok(results) => {
             let pairs = outputs.into_iter().zip(results);
             Some((pairs.filter_map(|(output, result)| Some((output?, result?))).collect(), cone_bytes))
@@ -199,6 +203,16 @@ fn results_of(
             None
         }
     }
+}
+
+/// Whether finite operands give a float of 16 bits that is not finite: runtimes without kernels for it compute in 32 bits,
+/// and go on with a number.
+fn overflows(inputs: &[Option<Tensor>], results: &[Option<Tensor>]) -> bool {
+    let is_narrow = |tensor: &&Tensor| matches!(tensor.dtype(), DType::F16 | DType::BF16);
+    let is_finite =
+        |tensor: &Tensor| tensor.to_f32().is_none_or(|values| values.into_iter().all(|value| value.is_finite()));
+    let mut narrow = results.iter().flatten().filter(is_narrow);
+    narrow.any(|tensor| !is_finite(tensor)) && inputs.iter().flatten().all(is_finite)
 }
 
 /// What `Shape` and `Size` give for a value of known shape, whose contents need not be known.
