@@ -3,11 +3,13 @@
 //! `mode=weights` stores weights as int8 with one scale a channel and leaves the arithmetic in float: a quarter of the
 //! size at the same speed. `mode=static` makes Conv, Gemm and MatMul compute in integers, with ranges of activations
 //! measured on calibration data: a quarter of the size, and several times the speed where the processor has the
-//! instructions. What static leaves in float gets its weights quantized as `weights` does.
+//! instructions. What static leaves in float gets its weights quantized as `weights` does. `mode=dynamic` makes MatMul and
+//! Gemm compute in integers without calibration data, by measuring the range of their activations on every run.
 
 mod affine;
 mod base;
 mod calibrate;
+mod dynamic;
 mod kernel;
 mod levels;
 mod options;
@@ -59,6 +61,7 @@ impl Pass for Quant8 {
                 let samples = cx.env.calibration.ok_or_else(no_data)?;
                 Ok(self.quantize_by_measuring(model, samples, self.settings.target, cx)?.0)
             }
+            Mode::Dynamic => dynamic::quantize(model, &self.settings, cx),
             Mode::Auto => self.quantize_what_serves(model, cx),
         }
     }

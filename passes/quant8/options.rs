@@ -9,10 +9,11 @@ use crate::passes::common::exclude::Exclude;
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
         key: "mode",
-        kind: OptKind::Choice(&["auto", "static", "weights"]),
+        kind: OptKind::Choice(&["auto", "static", "dynamic", "weights"]),
         default: Some("auto"),
-        help: "static: integer arithmetic, needs calibration data; weights: int8 weights, float arithmetic; auto: static \
-               where it can, else weights",
+        help: "static: integer arithmetic, needs calibration data; dynamic: MatMul and Gemm in integers, with ranges of \
+               activations measured on every run; weights: int8 weights, float arithmetic; auto: static where it can, else \
+               weights",
     },
     OptSpec {
         key: "form",
@@ -57,6 +58,7 @@ pub(super) const OPTIONS: &[OptSpec] = &[
 pub(super) enum Mode {
     Auto,
     Static,
+    Dynamic,
     Weights,
 }
 
@@ -91,6 +93,7 @@ impl Settings {
         Self {
             mode: match opts.choice("mode") {
                 "static" => Mode::Static,
+                "dynamic" => Mode::Dynamic,
                 "weights" => Mode::Weights,
                 _ => Mode::Auto,
             },
