@@ -8,7 +8,7 @@ use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch};
+use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
 
@@ -32,6 +32,7 @@ fn run(name: &str, option: Option<(&str, &str)>, model: &mut Model) -> Changed {
         backend: BackendChoice::Tract,
         progress: &NoProgress,
         scratch: &scratch,
+        statistics: StatisticsFiles::default(),
     };
     let info = passes::find(name).unwrap();
     let args: Vec<_> = option.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();

@@ -6,8 +6,7 @@
     reason = "a test fails by a panic and says what it skips"
 )]
 
-#[path = "support/python.rs"]
-mod python;
+mod support;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,7 +18,8 @@ use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch};
+use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use support::python;
 
 /// The model after a pipeline; `data` is seeded calibration data.
 fn shrunk(source: &str, pipeline: &str, data: Option<&str>) -> Model {
@@ -33,6 +33,7 @@ fn shrunk(source: &str, pipeline: &str, data: Option<&str>) -> Model {
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();
     manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap();

@@ -53,6 +53,8 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         output: args.output.clone(),
         inputs: args.inputs.clone(),
         eval_inputs: args.eval_inputs.clone(),
+        stats_in: args.stats_in.clone(),
+        stats: args.stats.clone(),
         gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
         validate: !args.no_validate,
         force: args.force,

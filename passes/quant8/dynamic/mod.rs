@@ -182,8 +182,7 @@ impl Editor<'_> {
         let old = self.graph.add_value(&format!("{base}_old"), ValueType::Unknown);
         self.graph.set_output(node, 0, old)?;
         let inputs = [activations.values, weights, activations.zero_point];
-        let integers =
-            self.graph.add_op(NodeSpec::new("MatMulInteger"), &inputs, &format!("{base}_product"), node)?;
+        let integers = self.graph.add_op(NodeSpec::new("MatMulInteger"), &inputs, &format!("{base}_product"), node)?;
         let cast = NodeSpec::new("Cast").attr("to", i64::from(DType::F32.to_onnx()));
         let cast = self.graph.add_op(cast, &[integers], &format!("{base}_cast"), node)?;
         let inputs = [activations.scale, scales];
@@ -233,12 +232,7 @@ impl Editor<'_> {
     }
 
     /// The 8-bit weights, a row for each input channel, and their scales.
-    fn quantize_weights(
-        &mut self,
-        product: &Product,
-        name: &str,
-        cx: &Cx<'_>,
-    ) -> Result<(ValueId, Vec<f32>, f64)> {
+    fn quantize_weights(&mut self, product: &Product, name: &str, cx: &Cx<'_>) -> Result<(ValueId, Vec<f32>, f64)> {
         if let Some((weights, scales)) = self.weights.get(&product.weight) {
             return Ok((*weights, scales.clone(), f64::NAN));
         }
