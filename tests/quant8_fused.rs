@@ -131,3 +131,34 @@ fn outliers_leave_the_kernel_as_it_is() {
     let expected = [("DynamicQuantizeMatMul", 1), ("MatMulInteger", 0), ("Gather", 1)];
     assert_runs(&shrunk(&source, "quant8=dynamic", Some("synthetic:2")), &expected);
 }
+
+#[test]
+fn a_static_convolution_is_one_kernel_whatever_runtime_it_is_for() {
+    let source = model(
+        "g (float[1,32,12,12] x) => (float[1,32,10,10] y) <float[32,32,3,3] w = rand(1), float[32] b = rand(2)> {
+           y = Conv(x, w, b)
+         }",
+    );
+    for runtime in ["ort-x64", "ort-x64-avx2", "ort-arm64", "tensorrt", "openvino", "generic"] {
+        let pipeline = format!("quant8=static:for={runtime}");
+        let shrunk = shrunk(&source, &pipeline, Some("synthetic:2"));
+        assert_runs(&shrunk, &[("QLinearConv", 1), ("Conv", 0), ("DequantizeLinear", 1)]);
+    }
+}
+
+#[test]
+fn relu_is_merged_where_zero_is_the_least_level() {
+    let source = model(
+        "g (float[1,32,12,12] x) => (float[1,32,8,8] y) <
+           float[32,32,3,3] v = rand(1), float[32,32,3,3] w = rand(2), float[32] b = rand(3)
+         > {
+           c = Conv(x, v, b)
+           r = Relu(c)
+           y = Conv(r, w)
+         }",
+    );
+    for runtime in ["ort-x64", "ort-x64-avx2", "ort-arm64", "openvino", "generic"] {
+        let pipeline = format!("quant8=static:for={runtime}");
+        assert_runs(&shrunk(&source, &pipeline, Some("synthetic:2")), &[("QLinearConv", 2), ("Relu", 0)]);
+    }
+}

@@ -8,6 +8,7 @@ use super::levels::Levels;
 use super::observe::{Observer, Recording, fingerprint};
 use super::options::Settings;
 use super::plan::Plan;
+use super::platform::Platform;
 use super::range::{ActivationParameters, Range};
 use super::split::{self, Split};
 use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
@@ -29,6 +30,7 @@ pub(super) struct Base<'a> {
     samples: &'a dyn Samples,
     env: &'a Env<'a>,
     observer: Observer,
+    platform: Platform,
     measured: Measured,
     /// Activations with outlier channels; not known until the first candidates are.
     splits: Option<BTreeMap<ValueId, Split>>,
@@ -57,8 +59,8 @@ impl<'a> Base<'a> {
         let mut raised = model.clone();
         let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
         let order = raised.graph.topological_order()?;
-        let (observer, measured) = (settings.observer, Measured::default());
-        let base = Self { model: raised, upgraded, order, samples, env, observer, measured, splits: None };
+        let (observer, platform, measured) = (settings.observer, settings.platform, Measured::default());
+        let base = Self { model: raised, upgraded, order, samples, env, observer, platform, measured, splits: None };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
             return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
@@ -155,7 +157,8 @@ impl<'a> Base<'a> {
             if let Some(upgraded) = &self.upgraded {
                 remarks.note(format!("{upgraded}: scales of single channels need it"));
             }
-            qdq::apply(&mut model.graph, plan, &parameters, &mut remarks)?;
+            let target = qdq::Target { platform: self.platform, opset: model.opset() };
+            qdq::apply(&mut model.graph, plan, &parameters, target, &mut remarks)?;
         }
         let mut changed = weights::quantize(&mut model, settings, &mut remarks)?;
         if kernels > 0 {
@@ -216,7 +219,7 @@ impl<'a> Base<'a> {
         }
         let parameters = covered.into_iter().map(|(source, range)| {
             let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
-            (source, range.parameters().bounded(bound))
+            (source, self.platform.parameters(range).bounded(bound))
         });
         Ok(parameters.collect())
     }

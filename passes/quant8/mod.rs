@@ -15,7 +15,9 @@ mod levels;
 mod observe;
 mod options;
 mod plan;
+mod platform;
 mod qdq;
+mod quantized;
 mod range;
 mod search;
 mod select;
@@ -60,6 +62,10 @@ struct Quant8 {
 impl Pass for Quant8 {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         self.settings.selection.check(model)?;
+        if let Some(found) = quantized::found(model)?.filter(|_| !self.settings.selection.is_chosen()) {
+            cx.note(format!("left alone, since it is quantized already: {found}; only=NAME quantizes more of it"));
+            return Ok(Changed::No);
+        }
         let files = cx.env.statistics;
         if matches!(self.settings.mode, Mode::Weights | Mode::Dynamic)
             && (files.write.is_some() || !files.read.is_empty())

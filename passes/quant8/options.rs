@@ -2,6 +2,7 @@
 
 use super::levels::Levels;
 use super::observe::Observer;
+use super::platform::Platform;
 use super::search::Goal;
 use super::select::Selection;
 use crate::pass::{OptKind, OptSpec, Opts};
@@ -55,6 +56,14 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         kind: OptKind::Float,
         default: None,
         help: "the most points of accuracy to lose, over calibration data with labels: 0.2",
+    },
+    OptSpec {
+        key: "for",
+        kind: OptKind::Choice(Platform::NAMES),
+        default: Some("ort-x64"),
+        help: "the runtime that the model is made for, which decides types and biases: ort-x64 (run here), ort-x64-avx2 (no \
+               8-bit dot products: 7-bit weights), ort-arm64 (signed activations), tensorrt (symmetric), openvino, generic \
+               (by their documentation)",
     },
     OptSpec {
         key: "outliers",
@@ -114,6 +123,8 @@ pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) form: Form,
     pub(super) min_elements: u64,
+    /// What the model is made for.
+    pub(super) platform: Platform,
     /// How ranges of activations are chosen.
     pub(super) observer: Observer,
     /// So many channels of an activation at most are computed in float beside the integers.
@@ -141,6 +152,7 @@ impl Settings {
                 _ => Form::Cast,
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
+            platform: Platform::named(opts.choice("for")),
             observer: match opts.choice("observer") {
                 "moving" => Observer::Moving,
                 "percentile" => Observer::Percentile(opts.float("percentile").unwrap_or(100.0).clamp(50.0, 100.0)),

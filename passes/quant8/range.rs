@@ -47,6 +47,14 @@ impl Range {
         self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)
     }
 
+    /// The same for signed levels from -127 to 127 around zero, which is the level 128 from the lowest.
+    pub(super) fn symmetric(self) -> ActivationParameters {
+        let largest = self.max.max(-self.min).max(0.0);
+        let scale = largest / 127.0;
+        let is_usable = scale >= f32::MIN_POSITIVE && scale.is_finite();
+        ActivationParameters { scale: if is_usable { scale } else { 1.0 }, zero_point: 128 }
+    }
+
     /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
     pub(super) fn parameters(self) -> ActivationParameters {
         let (min, max) = (f64::from(self.min.min(0.0)), f64::from(self.max.max(0.0)));

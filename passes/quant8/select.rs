@@ -57,6 +57,11 @@ impl Selection {
         is_excluded || (!self.only.is_empty() && !is_meant())
     }
 
+    /// Whether the user said what is to be quantized.
+    pub(super) fn is_chosen(&self) -> bool {
+        !self.only.is_empty()
+    }
+
     /// Makes sure that everything named is something of the model's.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use super::affine::{Layout, quantize_weights, weight_scales};
 use super::kernel::{Kernel, Tail};
 use super::levels::Levels;
 use super::options::Settings;
+use super::platform::Platform;
 use super::split::{self, Gathered, Split};
 use super::{calibrate, weights};
 use crate::error::{ErrorKind, Result};
@@ -43,6 +44,10 @@ const FIRST_OPSET: i64 = 11;
 /// Fails where calibration data cannot be read or run, weights cannot be kept until they are written, or an edit fails,
 /// which is a defect.
 pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) -> Result<Changed> {
+    if !settings.platform.has_dynamic {
+        cx.note("weights: arithmetic stays float, since the runtime it is made for quantizes nothing on the run");
+        return weights::quantize(model, settings, cx);
+    }
     let mut draft = model.clone();
     let upgraded = match upgrade(&mut draft, FIRST_OPSET) {
         Ok(upgraded) => upgraded,
@@ -66,7 +71,7 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         count += products.len();
         let splits = if is_main { &splits } else { &BTreeMap::new() };
         Editor { graph, splits, quantized: BTreeMap::new(), weights: BTreeMap::new(), gathered: Gathered::new() }
-            .replace(products, &mut remarks)
+            .replace(products, settings.platform, &mut remarks)
     })?;
     remarks.enter(&[]);
     cx.append(remarks);
@@ -140,11 +145,11 @@ struct Editor<'g> {
 }
 
 impl Editor<'_> {
-    fn replace(&mut self, products: Vec<Product>, cx: &mut Cx<'_>) -> Result<()> {
+    fn replace(&mut self, products: Vec<Product>, platform: Platform, cx: &mut Cx<'_>) -> Result<()> {
         for product in products {
             let site = self.graph.site(product.node).with_tensor(self.graph.value(product.weight).describe());
             let outliers = self.splits.get(&product.input).map_or(0, |split| split.outliers.len());
-            let snr_db = self.replace_one(product, cx)?;
+            let snr_db = self.replace_one(product, platform, cx)?;
             let mut figures = vec![("weight_snr_db", snr_db)];
             figures.extend((outliers > 0).then_some(("outlier_channels", outliers as f64)));
             // Of weights that several products read, the first tells.
@@ -155,13 +160,14 @@ impl Editor<'_> {
     }
 
     /// Replaces one product and says how well its weights are kept; NaN where another product has said so.
-    fn replace_one(&mut self, mut product: Product, cx: &mut Cx<'_>) -> Result<f64> {
+    fn replace_one(&mut self, mut product: Product, platform: Platform, cx: &mut Cx<'_>) -> Result<f64> {
         let (node, name) = (product.node, self.graph.value(product.weight).name().to_owned());
         if let Some(split) = self.splits.get(&product.input) {
             product.tensor = split::apply(self.graph, &kernel(&product, split), &mut self.gathered)?;
             let layout = Layout::along(product.tensor.shape(), &(product.axis..product.axis + 1));
             product.scales = weight_scales(&product.tensor, layout).unwrap_or(product.scales);
         }
+        product.scales = platform.weight_scales(&product.scales);
         let activations = self.quantize_input(&product)?;
         let (weights, scales, snr_db) = self.quantize_weights(&product, &name, cx)?;
         let Some(output) = self.graph.output(node, 0) else { return Ok(snr_db) };
