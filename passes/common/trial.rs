@@ -41,7 +41,7 @@ impl<'a> Trial<'a> {
     }
 
     /// What runs models.
-    pub(super) fn backend(&self) -> BackendChoice {
+    pub(in crate::passes) fn backend(&self) -> BackendChoice {
         self.backend
     }
 

@@ -1,6 +1,5 @@
 //! Goals that are no noise: how often the best class stays the best, and what accuracy is lost.
 
-use super::trial::Trial;
 use super::{Candidate, Goal, Search};
 use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
 use crate::data::Samples;
@@ -8,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::ir::Model;
 use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Cx;
+use crate::passes::common::trial::Trial;
 use crate::validate::{CompareOptions, compare};
 
 /// So much less noise is allowed where scores fell short: 6 dB.
