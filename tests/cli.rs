@@ -422,6 +422,21 @@ fn a_reader_that_leaves_early_is_no_error() {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn statistics_stand_for_the_data_they_were_measured_on() {
+    let sandbox =
+        Sandbox::with_model("g (float[N,64] x) => (float[N,80] y) < float[64,80] w = rand(1) > { y = MatMul(x, w) }");
+    let calibrate = ["m.onnx", "-p", "quant8=static", "--inputs", "synthetic:3"];
+    sandbox.run(&[&calibrate[..], &["-o", "a.onnx", "--stats", "s.json"]].concat()).ok();
+    sandbox.run(&["m.onnx", "-p", "quant8=static", "--stats-in", "s.json", "-o", "b.onnx"]).ok();
+    assert!(sandbox.read("a.onnx") == sandbox.read("b.onnx"));
+    let other = sandbox.run(&["m.onnx", "-p", "dce", "--stats-in", "s.json", "-o", "c.onnx"]);
+    other.fails(2, &["--stats-in", "quant8"]);
+    let missing = sandbox.run(&["m.onnx", "-p", "quant8=static", "--stats-in", "t.json", "-o", "c.onnx"]);
+    missing.fails(2, &["cannot read statistics", "t.json"]);
+    assert!(!sandbox.path("c.onnx").exists());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_behind_standard_output_is_an_error() {

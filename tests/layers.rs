@@ -7,7 +7,7 @@ use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Cx, Env, NoProgress, Opts, RemarkKind, Scratch};
+use onnx_shrink::pass::{Cx, Env, NoProgress, Opts, RemarkKind, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions};
 
@@ -20,6 +20,7 @@ fn without(model: &Model, options: &[(&str, &str)], samples: &dyn Samples) -> (M
         backend: BackendChoice::Tract,
         progress: &NoProgress,
         scratch: &scratch,
+        statistics: StatisticsFiles::default(),
     };
     let info = passes::find("layers").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
+use onnx_shrink::error::Result;
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch};
+use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
 
@@ -24,6 +25,11 @@ fn samples(name: &str, model: &Model) -> Box<dyn Samples> {
 }
 
 fn run(name: &str, option: Option<(&str, &str)>, model: &mut Model) -> Changed {
+    let options: Vec<(&str, &str)> = option.into_iter().collect();
+    try_run(name, &options, model).unwrap()
+}
+
+fn try_run(name: &str, options: &[(&str, &str)], model: &mut Model) -> Result<Changed> {
     let calibration = samples("digits_calib.npz", model);
     let scratch = Scratch::in_memory();
     let env = Env {
@@ -32,11 +38,12 @@ fn run(name: &str, option: Option<(&str, &str)>, model: &mut Model) -> Changed {
         backend: BackendChoice::Tract,
         progress: &NoProgress,
         scratch: &scratch,
+        statistics: StatisticsFiles::default(),
     };
     let info = passes::find(name).unwrap();
-    let args: Vec<_> = option.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
-    let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();
-    pass.run(model, &mut Cx::new(&env, info.name)).unwrap()
+    let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
+    let mut pass = (info.build)(&Opts::new(info, &args)?)?;
+    pass.run(model, &mut Cx::new(&env, info.name))
 }
 
 fn encoded(model: &Model) -> Bytes {
@@ -104,4 +111,27 @@ fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
         })
     };
     assert!(result(1) == result(3));
+}
+
+#[test]
+fn the_best_score_stays_the_best_where_that_is_the_goal() {
+    let mut model = onnx::read(&file("mnist_resnet_bn.onnx")).unwrap();
+    let _ = run("fuse-bn", None, &mut model);
+    let (before, data) = (encoded(&model), samples("digits_calib.npz", &model));
+    let options = [("mode", "static"), ("top1", "1"), ("timing", "false")];
+    assert_eq!(try_run("quant8", &options, &mut model).unwrap(), Changed::Yes);
+    assert_eq!(drift(&before, &encoded(&model), &*data).outputs[0].top1, Some(1.0));
+}
+
+#[test]
+fn a_goal_of_accuracy_needs_labels() {
+    let mut model = onnx::read(&file("lenet5.onnx")).unwrap();
+    let options = [("mode", "static"), ("acc-drop", "0"), ("timing", "false")];
+    let result = try_run("quant8", &options, &mut model);
+    if samples("digits_calib.npz", &model).label(0).is_none() {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("right classes") && error.contains("`label`"), "{error}");
+    } else {
+        assert_eq!(result.unwrap(), Changed::Yes);
+    }
 }

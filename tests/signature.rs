@@ -11,7 +11,7 @@ use onnx_shrink::ir::{Graph, Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scope, Scratch};
+use onnx_shrink::pass::{Env, NoProgress, Scope, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
 use onnx_shrink::shrink::{ShrinkOptions, Status, data_for, shrink};
 use support::corpus;
@@ -27,6 +27,7 @@ fn run_on(model: &Model, pipeline: &str, calibration: Option<&dyn Samples>) -> M
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let mut model = model.clone();
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();

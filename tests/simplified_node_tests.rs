@@ -17,7 +17,7 @@ use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch};
+use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
 use onnx_shrink::{ErrorKind, Result};
 use prost::Message;
 use rayon::prelude::*;
@@ -163,6 +163,7 @@ fn transform(original: &Model, pipeline: &str) -> Result<(Model, bool)> {
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let mut model = original.clone();
     let plan = pipeline.parse::<Pipeline>()?.plan()?;

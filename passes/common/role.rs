@@ -166,12 +166,35 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
             one_axis(rank - 1)
         }
         ("MatMul", 0) if rank >= 2 => one_axis(rank - 2),
+        ("Einsum", slot) => einsum_axes(held.attr_str("equation", ""), slot as usize, rank)?,
         // [directions, gates * hidden, ...]: a scale for each row of each direction.
         ("LSTM" | "GRU" | "RNN", 1 | 2) if rank == 3 => 0..2,
         ("Gather", 0) if rank >= 1 => one_axis(gathered_axis(held.attr_int("axis", 0), shape, axes)?),
         _ => return None,
     };
     Some(Role { kept: original_axes(&kept, axes), has_dq_kernel })
+}
+
+/// The axes of one of two operands that the other does not have and the result does: the columns of a product of matrices,
+/// however it is written. `None` where the equation says other than products and sums over axes of their own.
+fn einsum_axes(equation: &str, slot: usize, rank: usize) -> Option<Range<usize>> {
+    let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
+    let (terms, result) = equation.split_once("->")?;
+    let terms: Vec<&str> = terms.split(',').collect();
+    let [own, other] = match (terms.as_slice(), slot) {
+        ([first, second], 0) => [*first, *second],
+        ([first, second], 1) => [*second, *first],
+        _ => return None,
+    };
+    let labels: Vec<char> = own.chars().collect();
+    let is_plain = labels.iter().enumerate().all(|(i, c)| c.is_ascii_alphabetic() && !labels[..i].contains(c));
+    if labels.len() != rank || !is_plain {
+        return None;
+    }
+    let is_free = |label: &char| result.contains(*label) && !other.contains(*label);
+    let first = labels.iter().position(is_free)?;
+    let count = labels[first..].iter().take_while(|label| is_free(label)).count();
+    Some(first..first + count)
 }
 
 /// The axis of a table that gets the scales: the one whose entries are looked up, unless they are short.
@@ -190,5 +213,20 @@ fn original_axes(kept: &Range<usize>, axes: &[Option<usize>]) -> Range<usize> {
     match (found.first(), found.last()) {
         (Some(&first), Some(&last)) if last - first + 1 == found.len() => first..last + 1,
         _ => 0..0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn einsum_keeps_the_axes_that_only_the_weights_have() {
+        assert_eq!(einsum_axes("bsd, dh -> bsh", 1, 2), Some(1..2));
+        assert_eq!(einsum_axes("hd,bsd->bsh", 0, 2), Some(0..1));
+        assert_eq!(einsum_axes("...d,dnh->...nh", 1, 3), Some(1..3));
+        for refused in ["bsd,dd->bs", "bsd,d...->bs...", "bsd,dh,hk->bsk", "bsd,dh", "bsd,dh->bs", "bsd,dhk->bsk"] {
+            assert_eq!(einsum_axes(refused, 1, 2), None, "{refused}");
+        }
     }
 }

@@ -40,6 +40,11 @@ impl<'a> Trial<'a> {
         Ok(trial)
     }
 
+    /// What runs models.
+    pub(in crate::passes) fn backend(&self) -> BackendChoice {
+        self.backend
+    }
+
     /// The drift of each judged value of a candidate: outputs, or what goes into a last Softmax or Sigmoid.
     ///
     /// # Errors

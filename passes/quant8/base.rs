@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calibrate::{Measured, Wanted};
 use super::kernel::Kernel;
 use super::levels::Levels;
+use super::observe::{Observer, Recording, fingerprint};
 use super::options::Settings;
 use super::plan::Plan;
+use super::platform::Platform;
 use super::range::{ActivationParameters, Range};
 use super::split::{self, Split};
 use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
@@ -26,7 +29,9 @@ pub(super) struct Base<'a> {
     order: Vec<NodeId>,
     samples: &'a dyn Samples,
     env: &'a Env<'a>,
-    ranges: BTreeMap<ValueId, Range>,
+    observer: Observer,
+    platform: Platform,
+    measured: Measured,
     /// Activations with outlier channels; not known until the first candidates are.
     splits: Option<BTreeMap<ValueId, Split>>,
 }
@@ -54,7 +59,8 @@ impl<'a> Base<'a> {
         let mut raised = model.clone();
         let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
         let order = raised.graph.topological_order()?;
-        let base = Self { model: raised, upgraded, order, samples, env, ranges: BTreeMap::new(), splits: None };
+        let (observer, platform, measured) = (settings.observer, settings.platform, Measured::default());
+        let base = Self { model: raised, upgraded, order, samples, env, observer, platform, measured, splits: None };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
             return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
@@ -83,21 +89,59 @@ impl<'a> Base<'a> {
     /// Fails where no backend can run the model on the samples.
     pub(super) fn learn(&mut self, variants: &[Settings]) -> Result<()> {
         if let (None, Some(settings)) = (&self.splits, variants.first()) {
+            self.exchange_statistics(settings)?;
             self.splits = Some(self.find_splits(settings)?);
         }
         loop {
-            let mut unknown: BTreeSet<ValueId> = BTreeSet::new();
+            let mut wanted = Wanted { histograms: self.observer.needs_histogram(), ..Wanted::default() };
             for settings in variants {
                 let plan = self.plan(settings, &mut self.draft());
-                unknown.extend(plan.sources().keys().filter(|value| !self.ranges.contains_key(value)));
+                let unknown = plan.sources().into_keys().filter(|value| !self.measured.statistics.contains_key(value));
+                wanted.statistics.extend(unknown);
             }
-            if unknown.is_empty() {
+            if wanted.statistics.is_empty() {
                 return Ok(());
             }
             // What turns out not to be finite changes the plans, which may ask for more then.
-            let unknown: Vec<ValueId> = unknown.into_iter().collect();
-            self.ranges.extend(calibrate::ranges(&self.model, &unknown, self.samples, self.env)?);
+            self.measured.statistics.extend(self.measure(&wanted)?.statistics);
         }
+    }
+
+    /// Reads statistics from files, or measures all that any plan may ask for, where the user wants them in a file.
+    fn exchange_statistics(&mut self, settings: &Settings) -> Result<()> {
+        let files = self.env.statistics;
+        if files.read.is_empty() && files.write.is_none() {
+            return Ok(());
+        }
+        let graph = &self.model.graph;
+        let model = fingerprint(&self.model)?;
+        let name = |value: ValueId| graph.value(value).name().to_owned();
+        let recording = match Recording::read(files.read, &model)? {
+            Some(recording) => recording,
+            None => {
+                // Independent of what the samples are like, so that those of all shards can be merged.
+                let plan = self.plan(settings, &mut self.draft());
+                let statistics = plan.values.keys().chain(&plan.joined).copied().collect();
+                let channels = split::candidates(graph, &plan).into_iter().collect();
+                let measured = self.measure(&Wanted { statistics, histograms: true, channels })?;
+                let statistics = measured.statistics.into_iter().map(|(value, one)| (name(value), one)).collect();
+                let channels = measured.channels.into_iter().map(|(value, one)| (name(value), one)).collect();
+                Recording::new(model, self.samples.len() as u64, statistics, channels)
+            }
+        };
+        if let Some(path) = files.write {
+            recording.write(path)?;
+        }
+        let find = |name: &str| graph.find_value(name);
+        self.measured = Measured {
+            statistics: recording.statistics.into_iter().filter_map(|(name, one)| Some((find(&name)?, one))).collect(),
+            channels: recording.channels.into_iter().filter_map(|(name, one)| Some((find(&name)?, one))).collect(),
+        };
+        Ok(())
+    }
+
+    fn measure(&self, wanted: &Wanted) -> Result<Measured> {
+        calibrate::measure(&self.model, wanted, self.samples, self.env)
     }
 
     /// A model quantized by these settings, which [`learn`](Self::learn) must have been told of.
@@ -113,7 +157,8 @@ impl<'a> Base<'a> {
             if let Some(upgraded) = &self.upgraded {
                 remarks.note(format!("{upgraded}: scales of single channels need it"));
             }
-            qdq::apply(&mut model.graph, plan, &parameters, &mut remarks)?;
+            let target = qdq::Target { platform: self.platform, opset: model.opset() };
+            qdq::apply(&mut model.graph, plan, &parameters, target, &mut remarks)?;
         }
         let mut changed = weights::quantize(&mut model, settings, &mut remarks)?;
         if kernels > 0 {
@@ -124,8 +169,9 @@ impl<'a> Base<'a> {
 
     /// The operators that these settings would have compute in integers, by the weights they read.
     pub(super) fn plan(&self, settings: &Settings, cx: &mut Cx<'_>) -> Plan {
+        let measured = self.measured.statistics.iter();
         let barred: BTreeSet<ValueId> =
-            self.ranges.iter().filter(|(_, range)| !range.is_usable()).map(|(value, _)| *value).collect();
+            measured.filter(|(_, one)| !one.range().is_usable()).map(|(value, _)| *value).collect();
         let graph = &self.model.graph;
         let mut kernels = kernel::kernels(graph, &self.order, &barred, settings, cx);
         if let Some(splits) = &self.splits {
@@ -145,11 +191,17 @@ impl<'a> Base<'a> {
         if settings.outliers == 0 || values.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let channels = calibrate::channels(&self.model, &values, self.samples, self.env)?;
-        let found = channels
-            .into_iter()
-            .filter_map(|(value, channels)| Some((value, Split::choose(&channels, settings.outliers)?)));
-        Ok(found.collect())
+        let is_unknown = |value: &ValueId| !self.measured.channels.contains_key(value);
+        let unknown: BTreeSet<ValueId> = values.iter().copied().filter(is_unknown).collect();
+        let more = match unknown.is_empty() {
+            true => Measured::default(),
+            false => self.measure(&Wanted { channels: unknown, ..Wanted::default() })?,
+        };
+        let choose = |value: ValueId| {
+            let channels = self.measured.channels.get(&value).or_else(|| more.channels.get(&value))?;
+            Some((value, Split::choose(&channels.ranges()?, settings.outliers)?))
+        };
+        Ok(values.into_iter().filter_map(choose).collect())
     }
 
     /// What quantizes each source of a plan.
@@ -157,7 +209,8 @@ impl<'a> Base<'a> {
         let mut covered: BTreeMap<ValueId, Range> = BTreeMap::new();
         for (value, source) in plan.sources() {
             let split = self.splits.as_ref().and_then(|splits| splits.get(&value)).map(|split| split.range);
-            let seen = split.or_else(|| self.ranges.get(&value).copied()).ok_or_else(|| {
+            let observed = || self.measured.statistics.get(&value).map(|one| self.observer.range(one));
+            let seen = split.or_else(observed).ok_or_else(|| {
                 let name = self.model.graph.value(value).name();
                 Error::new(ErrorKind::BrokenPass, format!("the range of `{name}` was not measured"))
             })?;
@@ -166,7 +219,7 @@ impl<'a> Base<'a> {
         }
         let parameters = covered.into_iter().map(|(source, range)| {
             let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
-            (source, range.parameters().bounded(bound))
+            (source, self.platform.parameters(range).bounded(bound))
         });
         Ok(parameters.collect())
     }

@@ -1,101 +1,125 @@
-//! Ranges of activations, measured by running the model on calibration data.
+//! Statistics of activations, measured by running the model on calibration data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use super::observe::{Channels, Statistics};
 use super::range::Range;
+use super::taps::Taps;
 use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors};
 use crate::data::Samples;
 use crate::error::{Error, Result};
-use crate::ir::{Model, Tensor, ValueId};
+use crate::ir::{Model, ValueId};
 use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 
-/// The smallest and largest finite number seen of each value of the main graph, over all samples. Only these are kept, so
-/// memory does not grow with the number of samples.
-///
-/// # Errors
-/// Fails where no backend can run the model, or a sample cannot be read or run.
-pub(super) fn ranges(
-    model: &Model,
-    values: &[ValueId],
-    samples: &dyn Samples,
-    env: &Env<'_>,
-) -> Result<BTreeMap<ValueId, Range>> {
-    measure(
-        model,
-        values,
-        samples,
-        env,
-        Range::EMPTY,
-        |tensor| Range::of(tensor.to_f32().unwrap_or_default()),
-        Range::union,
-    )
+/// What to measure of the main graph.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Values to count the numbers of.
+    pub(super) statistics: BTreeSet<ValueId>,
+    /// Whether more is wanted than extremes.
+    pub(super) histograms: bool,
+    /// Values to measure each channel of.
+    pub(super) channels: BTreeSet<ValueId>,
 }
 
-/// The same for each channel on the last axis. Values with another number of channels in another sample have none.
+/// What was measured.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Measured {
+    pub(super) statistics: BTreeMap<ValueId, Statistics>,
+    pub(super) channels: BTreeMap<ValueId, Channels>,
+}
+
+impl Measured {
+    fn nothing(wanted: &Wanted) -> Self {
+        let statistics = wanted.statistics.iter().map(|&value| (value, Statistics::new(wanted.histograms)));
+        let channels = wanted.channels.iter().map(|&value| (value, Channels::default()));
+        Self { statistics: statistics.collect(), channels: channels.collect() }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.statistics.values_mut().zip(other.statistics.into_values()).for_each(|(a, b)| a.merge(b));
+        self.channels.values_mut().zip(other.channels.into_values()).for_each(|(a, b)| a.merge(b));
+    }
+}
+
+/// Measures values of the main graph on every sample, in parallel.
+///
+/// Each thread takes the next sample that nobody has, and keeps statistics of its own until the last is done: memory does
+/// not grow with the number of samples, and the result does not depend on who took which.
 ///
 /// # Errors
-/// Fails where no backend can run the model, or a sample cannot be read or run.
+/// Fails where no backend can run the model, or a sample cannot be read or run: the first of those.
+pub(super) fn measure(model: &Model, wanted: &Wanted, samples: &dyn Samples, env: &Env<'_>) -> Result<Measured> {
+    let values: Vec<ValueId> = wanted.statistics.union(&wanted.channels).copied().collect();
+    let only_extremes = !wanted.histograms && wanted.channels.is_empty();
+    let taps = Taps::new(model, &values, only_extremes, env)?;
+    env.progress.start("calibrating", samples.len() as u64);
+    let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let worker = |_| {
+        let mut measured = Measured::nothing(wanted);
+        // Whoever took a sample runs it, whatever happens meanwhile: so the first that fails is always the same.
+        while !has_failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= samples.len() {
+                break;
+            }
+            let taken = samples.get(index).and_then(|inputs| add(&taps, &inputs, &values, &mut measured));
+            if let Err(error) = taken {
+                has_failed.store(true, Ordering::Relaxed);
+                return Err((index, error));
+            }
+            env.progress.advance(1);
+        }
+        Ok(measured)
+    };
+    let workers = rayon::current_num_threads().min(samples.len()).max(1);
+    let parts: Vec<Result<Measured, (usize, Error)>> =
+        (0..workers).into_par_iter().with_max_len(1).map(worker).collect();
+    env.progress.finish();
+    let (mut total, mut first_error) = (Measured::nothing(wanted), None::<(usize, Error)>);
+    for part in parts {
+        match part {
+            Ok(part) => total.merge(part),
+            Err(error) if first_error.as_ref().is_none_or(|first| error.0 < first.0) => first_error = Some(error),
+            Err(_) => {}
+        }
+    }
+    match first_error {
+        None => Ok(total),
+        Some((_, error)) => Err(error),
+    }
+}
+
+/// Takes in what one sample gives.
+fn add(taps: &Taps<'_>, inputs: &NamedTensors, values: &[ValueId], measured: &mut Measured) -> Result<()> {
+    for (value, tensor) in values.iter().zip(taps.run(inputs)?) {
+        if let Some(statistics) = measured.statistics.get_mut(value) {
+            statistics.add(&tensor);
+        }
+        if let Some(channels) = measured.channels.get_mut(value) {
+            channels.add(&tensor);
+        }
+    }
+    Ok(())
+}
+
+/// The range of each channel on the last axis. Values with another number of channels in another sample have none.
+///
+/// # Errors
+/// As [`measure`].
 pub(super) fn channels(
     model: &Model,
     values: &[ValueId],
     samples: &dyn Samples,
     env: &Env<'_>,
 ) -> Result<BTreeMap<ValueId, Vec<Range>>> {
-    let of = |tensor: &Tensor| -> Option<Vec<Range>> {
-        let count = usize::try_from(*tensor.shape().last()?).ok().filter(|&count| count > 0)?;
-        let mut ranges = vec![Range::EMPTY; count];
-        for row in tensor.to_f32()?.chunks_exact(count) {
-            ranges.iter_mut().zip(row).for_each(|(range, &value)| *range = range.union(Range::of([value])));
-        }
-        Some(ranges)
-    };
-    // `None` before the first sample, and `Some(None)` once two do not fit together.
-    let merge = |all: Option<Option<Vec<Range>>>, one: Option<Option<Vec<Range>>>| match (all, one) {
-        (None, one) => one,
-        (Some(Some(all)), Some(Some(one))) if all.len() == one.len() => {
-            Some(Some(all.into_iter().zip(one).map(|(all, one)| all.union(one)).collect()))
-        }
-        _ => Some(None),
-    };
-    let measured = measure(model, values, samples, env, None, |tensor| Some(of(tensor)), merge)?;
-    Ok(measured.into_iter().filter_map(|(value, ranges)| Some((value, ranges??))).collect())
-}
-
-/// Measures values of the main graph on every sample, in parallel, and merges what was measured in the order of samples.
-fn measure<T: Clone + Send>(
-    model: &Model,
-    values: &[ValueId],
-    samples: &dyn Samples,
-    env: &Env<'_>,
-    nothing: T,
-    of: impl Fn(&Tensor) -> T + Sync,
-    merge: impl Fn(T, T) -> T,
-) -> Result<BTreeMap<ValueId, T>> {
-    let graph = &model.graph;
-    let names: Vec<&str> = values.iter().map(|&value| graph.value(value).name()).collect();
-    let inner = values.iter().zip(&names).filter(|(value, _)| !graph.value(**value).is_input());
-    let taps = inner.map(|(_, name)| (*name).to_owned()).collect();
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    let session = backend::load(env.backend, &bytes, &LoadOptions { taps, threads: 1 })?;
-    env.progress.start("calibrating", samples.len() as u64);
-    let measured: Vec<Result<Vec<T>>> = (0..samples.len())
-        .into_par_iter()
-        .map(|index| {
-            let inputs = samples.get(index)?;
-            let outputs = session.run(&inputs)?;
-            env.progress.advance(1);
-            names.iter().map(|name| Ok(of(find(name, &inputs, &outputs)?))).collect()
-        })
-        .collect();
-    env.progress.finish();
-    let mut totals = vec![nothing; values.len()];
-    for sample in measured {
-        totals = totals.into_iter().zip(sample?).map(|(total, one)| merge(total, one)).collect();
-    }
-    Ok(values.iter().copied().zip(totals).collect())
+    let wanted = Wanted { channels: values.iter().copied().collect(), ..Wanted::default() };
+    let measured = measure(model, &wanted, samples, env)?;
+    Ok(measured.channels.into_iter().filter_map(|(value, channels)| Some((value, channels.ranges()?))).collect())
 }
 
 /// The shapes that values of the main graph have on the first sample.
@@ -115,9 +139,4 @@ pub(super) fn shapes(
     let shapes =
         outputs.iter().filter_map(|(name, tensor)| Some((*names.get(name.as_str())?, tensor.shape().to_vec())));
     Ok(shapes.collect())
-}
-
-fn find<'t>(name: &str, inputs: &'t NamedTensors, outputs: &'t NamedTensors) -> Result<&'t Tensor> {
-    let found = inputs.iter().chain(outputs).find(|(given, _)| given == name).map(|(_, tensor)| tensor);
-    found.ok_or_else(|| Error::backend(format!("the backend did not return `{name}`")))
 }

@@ -108,7 +108,7 @@ fn kernel(
         return Err("its left operand is constant".to_owned());
     }
     let Some(tensor) = graph.constant(weight).filter(|t| t.dtype() == DType::F32) else { return Ok(None) };
-    if settings.excludes_node(graph, node) || settings.excludes_value(graph, weight) {
+    if settings.selection.excludes(graph, weight, &[node]) {
         return Err("excluded".to_owned());
     }
     if settings.levels.of(weight) > Level::Integers {

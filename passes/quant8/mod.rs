@@ -3,28 +3,37 @@
 //! `mode=weights` stores weights as int8 with one scale a channel and leaves the arithmetic in float: a quarter of the
 //! size at the same speed. `mode=static` makes Conv, Gemm and MatMul compute in integers, with ranges of activations
 //! measured on calibration data: a quarter of the size, and several times the speed where the processor has the
-//! instructions. What static leaves in float gets its weights quantized as `weights` does.
+//! instructions. What static leaves in float gets its weights quantized as `weights` does. `mode=dynamic` makes MatMul and
+//! Gemm compute in integers without calibration data, by measuring the range of their activations on every run.
 
 mod affine;
 mod base;
 mod calibrate;
+mod dynamic;
 mod kernel;
 mod levels;
+mod observe;
 mod options;
 mod plan;
+mod platform;
 mod qdq;
+mod quantized;
 mod range;
 mod search;
+mod select;
 mod split;
+mod taps;
 mod weights;
 
 use base::Base;
 
+use crate::backend::NamedTensors;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
-use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
+use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
 use options::{Mode, Settings};
+use search::Goal;
 
 /// QuantizeLinear and DequantizeLinear with a scale a channel came with this operator set.
 const FIRST_STATIC_OPSET: i64 = 13;
@@ -52,15 +61,56 @@ struct Quant8 {
 
 impl Pass for Quant8 {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        self.settings.check_names(model)?;
+        self.settings.selection.check(model)?;
+        if let Some(found) = quantized::found(model)?.filter(|_| !self.settings.selection.is_chosen()) {
+            cx.note(format!("left alone, since it is quantized already: {found}; only=NAME quantizes more of it"));
+            return Ok(Changed::No);
+        }
+        let files = cx.env.statistics;
+        if matches!(self.settings.mode, Mode::Weights | Mode::Dynamic)
+            && (files.write.is_some() || !files.read.is_empty())
+        {
+            cx.note("statistics of activations are neither read nor written: this mode uses none");
+        }
         match self.settings.mode {
             Mode::Weights => weights::quantize(model, &self.settings, cx),
             Mode::Static => {
-                let samples = cx.env.calibration.ok_or_else(no_data)?;
-                Ok(self.quantize_by_measuring(model, samples, self.settings.target, cx)?.0)
+                let samples = samples(cx.env).ok_or_else(no_data)?;
+                Ok(self.quantize_by_measuring(model, samples, self.settings.goal, cx)?.0)
             }
+            Mode::Dynamic => dynamic::quantize(model, &self.settings, cx),
             Mode::Auto => self.quantize_what_serves(model, cx),
         }
+    }
+}
+
+/// What ranges are measured on; where statistics of it were given, the data itself need not be there.
+fn samples<'a>(env: &Env<'a>) -> Option<&'a dyn Samples> {
+    let recorded = (!env.statistics.read.is_empty()).then_some(&Recorded as &dyn Samples);
+    env.calibration.or(recorded)
+}
+
+/// Data of which only statistics are left.
+#[derive(Debug)]
+struct Recorded;
+
+impl Samples for Recorded {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn get(&self, _: usize) -> Result<NamedTensors> {
+        Err(Error::usage("`quant8` needs calibration data for what the statistics do not tell")
+            .expected("statistics that were recorded with the same options, and no `target`")
+            .help("give the data with --inputs"))
+    }
+
+    fn label(&self, _: usize) -> Option<Vec<i64>> {
+        None
+    }
+
+    fn describe(&self) -> String {
+        "statistics".to_owned()
     }
 }
 
@@ -76,12 +126,12 @@ impl Quant8 {
         &self,
         model: &mut Model,
         samples: &'a dyn Samples,
-        target: Option<f64>,
+        goal: Option<Goal>,
         cx: &mut Cx<'a>,
     ) -> Result<(Changed, usize)> {
         let mut base = Base::new(model, &self.settings, samples, cx.env)?;
-        let candidate = match target {
-            Some(snr_db) => search::search(&mut base, &self.settings, search::Goal { snr_db }, cx)?,
+        let candidate = match goal {
+            Some(goal) => search::search(&mut base, &self.settings, goal, cx)?,
             None => {
                 base.learn(std::slice::from_ref(&self.settings))?;
                 base.candidate(&self.settings)?
@@ -100,12 +150,18 @@ impl Quant8 {
 
     /// Quantizes activations where calibration data, operator set and backend allow it, and says why not otherwise.
     fn quantize_what_serves(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let Some(samples) = cx.env.calibration else {
+        let Some(samples) = samples(cx.env) else {
             cx.note("weights: arithmetic stays float, since no calibration data was given");
             return weights::quantize(model, &self.settings, cx);
         };
-        let target = self.settings.target.or(Some(DEFAULT_TARGET_DB));
-        let reason = match self.quantize_by_measuring(model, samples, target, cx) {
+        let goal = match cx.env.calibration {
+            Some(_) => self.settings.goal.or(Some(Goal { snr_db: Some(DEFAULT_TARGET_DB), ..Goal::default() })),
+            None => {
+                cx.note("how far the result drifts was not measured: there are statistics, but no data to run it on");
+                self.settings.goal
+            }
+        };
+        let reason = match self.quantize_by_measuring(model, samples, goal, cx) {
             Ok((changed, 0)) => {
                 cx.note("weights: arithmetic stays float, since there is no operator that integers serve");
                 return Ok(changed);

@@ -1,18 +1,20 @@
 //! What the user asked of the pass.
 
 use super::levels::Levels;
-use crate::error::Result;
-use crate::ir::{Graph, Model, NodeId, ValueId};
+use super::observe::Observer;
+use super::platform::Platform;
+use super::search::Goal;
+use super::select::Selection;
 use crate::pass::{OptKind, OptSpec, Opts};
-use crate::passes::common::exclude::Exclude;
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
         key: "mode",
-        kind: OptKind::Choice(&["auto", "static", "weights"]),
+        kind: OptKind::Choice(&["auto", "static", "dynamic", "weights"]),
         default: Some("auto"),
-        help: "static: integer arithmetic, needs calibration data; weights: int8 weights, float arithmetic; auto: static \
-               where it can, else weights",
+        help: "static: integer arithmetic, needs calibration data; dynamic: MatMul and Gemm in integers, with ranges of \
+               activations measured on every run; weights: int8 weights, float arithmetic; auto: static where it can, else \
+               weights",
     },
     OptSpec {
         key: "form",
@@ -23,11 +25,45 @@ pub(super) const OPTIONS: &[OptSpec] = &[
                float",
     },
     OptSpec {
+        key: "observer",
+        kind: OptKind::Choice(&["minmax", "moving", "percentile", "entropy", "mse"]),
+        default: Some("minmax"),
+        help: "how the range of an activation follows from calibration data: minmax: all of it; moving: the extremes of a \
+               sample, on average; percentile: all but a few; entropy: the least divergence (KL) of distributions; mse: the \
+               least squared error",
+    },
+    OptSpec {
+        key: "percentile",
+        kind: OptKind::Float,
+        default: Some("99.99"),
+        help: "observer=percentile: so many percent of the numbers are in the range, half of the rest beyond each end",
+    },
+    OptSpec {
         key: "target",
         kind: OptKind::Float,
         default: None,
         help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
-               stays float; auto: 20 unless told",
+               stays float; auto: 20 unless a target, top1 or acc-drop is told",
+    },
+    OptSpec {
+        key: "top1",
+        kind: OptKind::Ratio,
+        default: None,
+        help: "how often the best score has to be that of the float model, over the calibration data: 0.995",
+    },
+    OptSpec {
+        key: "acc-drop",
+        kind: OptKind::Float,
+        default: None,
+        help: "the most points of accuracy to lose, over calibration data with labels: 0.2",
+    },
+    OptSpec {
+        key: "for",
+        kind: OptKind::Choice(Platform::NAMES),
+        default: Some("ort-x64"),
+        help: "the runtime that the model is made for, which decides types and biases: ort-x64 (run here), ort-x64-avx2 (no \
+               8-bit dot products: 7-bit weights), ort-arm64 (signed activations), tensorrt (symmetric), openvino, generic \
+               (by their documentation)",
     },
     OptSpec {
         key: "outliers",
@@ -43,7 +79,18 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "auto and target: time the result in ONNX Runtime, and leave in float what integers do not speed up there; \
                false: decide by rule, for equal bytes on every machine",
     },
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
+    OptSpec {
+        key: "only",
+        kind: OptKind::Names,
+        default: None,
+        help: "an operator, a kind of operator or a weight to quantize, and nothing else; `*` stands for any characters",
+    },
+    OptSpec {
+        key: "exclude",
+        kind: OptKind::Names,
+        default: None,
+        help: "an operator, a kind of operator or a weight to leave in float; `*` stands for any characters",
+    },
     OptSpec {
         key: "min-elements",
         kind: OptKind::UInt,
@@ -57,6 +104,7 @@ pub(super) const OPTIONS: &[OptSpec] = &[
 pub(super) enum Mode {
     Auto,
     Static,
+    Dynamic,
     Weights,
 }
 
@@ -75,15 +123,19 @@ pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) form: Form,
     pub(super) min_elements: u64,
+    /// What the model is made for.
+    pub(super) platform: Platform,
+    /// How ranges of activations are chosen.
+    pub(super) observer: Observer,
     /// So many channels of an activation at most are computed in float beside the integers.
     pub(super) outliers: usize,
-    /// The least signal-to-noise ratio to reach, where the user or the mode asks for one.
-    pub(super) target: Option<f64>,
+    /// What to reach, where the user asks for something.
+    pub(super) goal: Option<Goal>,
     /// Whether a clock may decide what stays float.
     pub(super) is_timed: bool,
     /// How far each tensor of the main graph may be quantized.
     pub(super) levels: Levels,
-    exclude: Exclude,
+    pub(super) selection: Selection,
 }
 
 impl Settings {
@@ -91,6 +143,7 @@ impl Settings {
         Self {
             mode: match opts.choice("mode") {
                 "static" => Mode::Static,
+                "dynamic" => Mode::Dynamic,
                 "weights" => Mode::Weights,
                 _ => Mode::Auto,
             },
@@ -99,34 +152,29 @@ impl Settings {
                 _ => Form::Cast,
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
+            platform: Platform::named(opts.choice("for")),
+            observer: match opts.choice("observer") {
+                "moving" => Observer::Moving,
+                "percentile" => Observer::Percentile(opts.float("percentile").unwrap_or(100.0).clamp(50.0, 100.0)),
+                "entropy" => Observer::Entropy,
+                "mse" => Observer::Mse,
+                _ => Observer::MinMax,
+            },
             outliers: opts.uint("outliers").and_then(|most| usize::try_from(most).ok()).unwrap_or(0),
-            target: opts.float("target"),
+            goal: Some(Goal {
+                snr_db: opts.float("target"),
+                top1: opts.float("top1"),
+                accuracy_drop: opts.float("acc-drop"),
+            })
+            .filter(|goal| *goal != Goal::default()),
             is_timed: opts.flag("timing"),
             levels: Levels::default(),
-            exclude: Exclude::new(opts.names("exclude")),
+            selection: Selection::new(opts.names("only"), opts.names("exclude")),
         }
     }
 
     /// The same with other levels.
     pub(super) fn with_levels(&self, levels: Levels) -> Self {
         Self { levels, ..self.clone() }
-    }
-
-    /// Whether the user named the operator.
-    pub(super) fn excludes_node(&self, graph: &Graph, node: NodeId) -> bool {
-        self.exclude.has_node(graph, node)
-    }
-
-    /// Whether the user named the value.
-    pub(super) fn excludes_value(&self, graph: &Graph, value: ValueId) -> bool {
-        self.exclude.has_value(graph, value)
-    }
-
-    /// Makes sure that every name to exclude is one of the model's.
-    ///
-    /// # Errors
-    /// Names the first that is not, and the closest one that is.
-    pub(super) fn check_names(&self, model: &Model) -> Result<()> {
-        self.exclude.check(model)
     }
 }

@@ -6,6 +6,7 @@ use super::affine::{Layout, least_weight_scale, quantize_bias, quantize_weights,
 use super::kernel::{Bias, Kernel};
 use super::options::Form;
 use super::plan::Plan;
+use super::platform::Platform;
 use super::range::ActivationParameters;
 use super::split;
 use super::weights::{self, Candidate};
@@ -13,6 +14,13 @@ use crate::error::Result;
 use crate::ir::{Graph, NodeId, NodeSpec, Port, Tensor, ValueId, ValueType};
 use crate::pass::Cx;
 use crate::passes::common::role::Role;
+
+/// What a model is made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) platform: Platform,
+    pub(super) opset: i64,
+}
 
 /// Carries a plan out, with the parameters of its sources.
 ///
@@ -22,6 +30,7 @@ pub(super) fn apply(
     graph: &mut Graph,
     mut plan: Plan,
     parameters: &BTreeMap<ValueId, ActivationParameters>,
+    target: Target,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
     let mut gathered = BTreeMap::new();
@@ -31,7 +40,7 @@ pub(super) fn apply(
         kernel.scales = weight_scales(&kernel.tensor, Layout::along(kernel.tensor.shape(), &kernel.axis))
             .unwrap_or_else(|| std::mem::take(&mut kernel.scales));
     }
-    quantize_constants(graph, &plan, parameters, cx)?;
+    quantize_constants(graph, &plan, parameters, target.platform, cx)?;
     let kernels: BTreeSet<NodeId> = plan.kernels.iter().map(|kernel| kernel.node).collect();
     let mut constants = BTreeMap::new();
     for (&value, &source) in &plan.values {
@@ -39,7 +48,7 @@ pub(super) fn apply(
         if let std::collections::btree_map::Entry::Vacant(vacant) = constants.entry(source) {
             let name = graph.value(source).name().to_owned();
             let scale = graph.add_initializer(&format!("{name}_scale"), Tensor::from_f32([], &[parameters.scale])?);
-            let zero = Tensor::from_u8([], vec![parameters.zero_point])?;
+            let zero = target.platform.zero_point(parameters.zero_point, target.opset)?;
             vacant.insert((scale, graph.add_initializer(&format!("{name}_zero_point"), zero)));
         }
         let Some(&(scale, zero_point)) = constants.get(&source) else { continue };
@@ -105,6 +114,7 @@ fn quantize_constants(
     graph: &mut Graph,
     plan: &Plan,
     parameters: &BTreeMap<ValueId, ActivationParameters>,
+    platform: Platform,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
     let input_scale = |kernel: &Kernel| {
@@ -114,8 +124,10 @@ fn quantize_constants(
     let mut scales: BTreeMap<ValueId, Vec<f32>> = BTreeMap::new();
     for kernel in &plan.kernels {
         let Some(input_scale) = input_scale(kernel) else { continue };
-        let scales = scales.entry(kernel.weight).or_insert_with(|| kernel.scales.clone());
-        for (scale, &bias) in scales.iter_mut().zip(kernel.bias.iter().flat_map(|b| &b.values)) {
+        let scales = scales.entry(kernel.weight).or_insert_with(|| platform.weight_scales(&kernel.scales));
+        // Biases that stay float need no room in the scale.
+        let biases = kernel.bias.iter().filter(|_| platform.quantizes_biases);
+        for (scale, &bias) in scales.iter_mut().zip(biases.flat_map(|bias| &bias.values)) {
             *scale = scale.max(least_weight_scale(bias, input_scale));
         }
     }
@@ -123,7 +135,7 @@ fn quantize_constants(
     for kernel in &plan.kernels {
         let (Some(input_scale), Some(scales)) = (input_scale(kernel), scales.get(&kernel.weight)) else { continue };
         let site = graph.site(kernel.node).with_tensor(graph.value(kernel.weight).describe());
-        if let Some(bias) = &kernel.bias {
+        if let Some(bias) = kernel.bias.as_ref().filter(|_| platform.quantizes_biases) {
             replace_bias(graph, bias, input_scale, scales)?;
         }
         let mut figures = vec![("input_scale", f64::from(input_scale))];

@@ -18,14 +18,41 @@ impl Range {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 
-    /// The range of finite values; NaN and infinities are passed over.
-    pub(super) fn of(values: impl IntoIterator<Item = f32>) -> Self {
-        values.into_iter().filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))
+    /// Whether it is the range of nothing.
+    pub(super) fn is_empty(self) -> bool {
+        self.min > self.max
+    }
+
+    /// The range of the finite numbers among 32-bit floats. Zero has no sign in it, so that the order of numbers does not
+    /// matter.
+    pub(super) fn of_bytes(values: &[[u8; 4]]) -> Self {
+        // So many at a time, apart, so that the compiler can use vector instructions.
+        const LANES: usize = 16;
+        let (mut minima, mut maxima) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let (blocks, rest) = values.as_chunks::<LANES>();
+        for block in blocks {
+            for ((min, max), &raw) in minima.iter_mut().zip(&mut maxima).zip(block) {
+                widen(min, max, raw);
+            }
+        }
+        for ((min, max), &raw) in minima.iter_mut().zip(&mut maxima).zip(rest) {
+            widen(min, max, raw);
+        }
+        let lanes = minima.into_iter().zip(maxima).map(|(min, max)| Self { min, max });
+        lanes.fold(Self::EMPTY, Self::union)
     }
 
     /// Whether anything finite was seen, and not so far apart that no scale can hold it.
     pub(super) fn is_usable(self) -> bool {
         self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)
+    }
+
+    /// The same for signed levels from -127 to 127 around zero, which is the level 128 from the lowest.
+    pub(super) fn symmetric(self) -> ActivationParameters {
+        let largest = self.max.max(-self.min).max(0.0);
+        let scale = largest / 127.0;
+        let is_usable = scale >= f32::MIN_POSITIVE && scale.is_finite();
+        ActivationParameters { scale: if is_usable { scale } else { 1.0 }, zero_point: 128 }
     }
 
     /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
@@ -38,6 +65,14 @@ impl Range {
         let zero_point = (-min / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
         ActivationParameters { scale, zero_point }
     }
+}
+
+fn widen(min: &mut f32, max: &mut f32, raw: [u8; 4]) {
+    let value = f32::from_le_bytes(raw) + 0.0;
+    let is_finite = value.abs() <= f32::MAX;
+    let (low, high) = (if is_finite { value } else { *min }, if is_finite { value } else { *max });
+    *min = if low < *min { low } else { *min };
+    *max = if high > *max { high } else { *max };
 }
 
 /// How an activation is quantized.
@@ -72,8 +107,13 @@ mod tests {
         assert_eq!(parameters(51.0, 51.0), ActivationParameters { scale: 0.2, zero_point: 0 });
         assert_eq!(parameters(0.0, 0.0), ActivationParameters { scale: 1.0, zero_point: 0 });
         assert_eq!(Range::EMPTY.parameters(), ActivationParameters { scale: 1.0, zero_point: 0 });
-        let seen = Range::of([f32::NAN, 2.0, f32::INFINITY, -1.0]);
-        assert_eq!(seen, Range { min: -1.0, max: 2.0 });
+        let of = |values: &[f32]| Range::of_bytes(&values.iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        assert_eq!(of(&[f32::NAN, 2.0, f32::INFINITY, -1.0]), Range { min: -1.0, max: 2.0 });
+        assert_eq!(of(&[]), Range::EMPTY);
+        let mut many = [-0.0; 40];
+        assert!(of(&many).min.is_sign_positive());
+        (many[3], many[38]) = (7.0, -7.0);
+        assert_eq!(of(&many), Range { min: -7.0, max: 7.0 });
         let widest = Range { min: -f32::MAX, max: f32::MAX }.parameters();
         assert!(widest.scale.is_finite());
     }

@@ -102,8 +102,8 @@ pub(super) fn candidates(graph: &Graph, settings: &Settings, levels: &Levels, cx
             continue;
         }
         let is_excluded = || {
-            settings.excludes_value(graph, value)
-                || graph.uses(value).iter().any(|one| settings.excludes_node(graph, one.node))
+            let readers: Vec<NodeId> = graph.uses(value).iter().map(|one| one.node).collect();
+            settings.selection.excludes(graph, value, &readers)
         };
         match role {
             Err(reason) => cx.skipped(site(), reason),

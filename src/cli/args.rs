@@ -191,6 +191,17 @@ pub(super) struct ShrinkArgs {
     /// Inputs to compare on, where they should be others than those to calibrate on
     #[arg(long, value_name = "DATA")]
     pub(super) eval_inputs: Option<String>,
+    /// Write the statistics that calibration measures to a file
+    ///
+    /// Shards of a large data set can be measured apart, on any machine, with the same model and passes, and be merged
+    /// with --stats-in: the result is that of all samples at once, byte for byte.
+    #[arg(long, value_name = "FILE", help_heading = "Calibration")]
+    pub(super) stats: Option<PathBuf>,
+    /// Calibrate on statistics in a file instead of on --inputs; repeat to merge several
+    ///
+    /// --inputs may be given as well, for what takes running the model: `target`, and the comparison of the result.
+    #[arg(long, value_name = "FILE", help_heading = "Calibration")]
+    pub(super) stats_in: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) running: Running,
     /// Do not compare the result with the original

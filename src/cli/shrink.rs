@@ -49,10 +49,19 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
 
 fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
     let Running { max_drift, backend, seed } = &args.running;
+    let pipeline = pipeline(args)?;
+    let calibrates = || pipeline.to_string().split(',').any(|step| step.split('=').next() == Some("quant8"));
+    if (args.stats.is_some() || !args.stats_in.is_empty()) && !calibrates() {
+        return Err(Error::usage("--stats and --stats-in are of the calibration of `quant8`")
+            .expected("a pipeline that runs it")
+            .found(format!("`{pipeline}`")));
+    }
     Ok(ShrinkOptions {
         output: args.output.clone(),
         inputs: args.inputs.clone(),
         eval_inputs: args.eval_inputs.clone(),
+        stats_in: args.stats_in.clone(),
+        stats: args.stats.clone(),
         gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
         validate: !args.no_validate,
         force: args.force,
@@ -62,7 +71,7 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         stop_after: args.stop_after,
         verify_each: args.verify_each,
         external_from_bytes: args.external_data,
-        ..ShrinkOptions::new(pipeline(args)?)
+        ..ShrinkOptions::new(pipeline)
     })
 }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::fit::{Fitted, count_samples, fit};
-use super::{Samples, check_index, convert, npy, npz, plural};
+use super::stored::Array;
+use super::{Samples, check_index, convert, npz, plural};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
 use crate::ir::{Signature, Tensor};
@@ -44,13 +45,13 @@ impl ArraySamples {
         arrays.and_then(|arrays| Self::new(path, arrays, signature)).map_err(|e| e.in_file(path))
     }
 
-    fn new(path: &Path, mut arrays: BTreeMap<String, Tensor>, signature: &Signature) -> Result<Self> {
+    fn new(path: &Path, mut arrays: BTreeMap<String, Array>, signature: &Signature) -> Result<Self> {
         let mut inputs = Vec::with_capacity(signature.inputs.len());
         for input in &signature.inputs {
             let Some(array) = arrays.remove(&input.name) else { return Err(missing(&input.name, &arrays, signature)) };
-            inputs.push((input.name.clone(), fit(input, &array)?));
+            inputs.push((input.name.clone(), fit(input, array)?));
         }
-        let label = arrays.remove(LABEL);
+        let label = arrays.remove(LABEL).map(Array::into_tensor).transpose()?;
         if let Some(extra) = arrays.keys().next() {
             return Err(extra_array(extra, signature));
         }
@@ -90,7 +91,7 @@ impl Samples for ArraySamples {
 }
 
 /// The arrays of an archive that the model takes, and the labels; the names of all others without reading them.
-fn read_archive(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Tensor>> {
+fn read_archive(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Array>> {
     let mut archive = npz::Archive::open(path)?;
     let names = archive.names();
     let wanted = |name: &String| name == LABEL || signature.inputs.iter().any(|input| input.name == *name);
@@ -108,19 +109,19 @@ fn read_archive(path: &Path, signature: &Signature) -> Result<BTreeMap<String, T
     names.into_iter().map(|name| archive.read(&name).map(|array| (name, array))).collect()
 }
 
-fn read_single(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Tensor>> {
+fn read_single(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Array>> {
     let [input] = signature.inputs.as_slice() else {
         return Err(Error::usage("an .npy file holds one array, and the model takes several inputs")
             .expected(input_list(signature))
             .found(path.display().to_string())
             .help("save one array per input: numpy.savez(\"inputs.npz\", name=array, ...)"));
     };
-    let array = npy::parse(&input.name, &mmap::map(path)?)?;
+    let array = npz::read_single(&input.name, path)?;
     Ok(BTreeMap::from([(input.name.clone(), array)]))
 }
 
 /// The messages `input_K.pb` of a folder, as ONNX keeps its test data; K is the position among the inputs.
-fn read_messages(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Tensor>> {
+fn read_messages(path: &Path, signature: &Signature) -> Result<BTreeMap<String, Array>> {
     let mut arrays = BTreeMap::new();
     for (position, input) in signature.inputs.iter().enumerate() {
         let file = path.join(format!("input_{position}.pb"));
@@ -138,7 +139,7 @@ fn read_messages(path: &Path, signature: &Signature) -> Result<BTreeMap<String, 
             Error::invalid_data(format!("`{}` holds a malformed ONNX tensor: {}", file.display(), e.what()))
                 .with_source(e)
         })?;
-        arrays.insert(input.name.clone(), tensor);
+        arrays.insert(input.name.clone(), Array::Memory(tensor));
     }
     let surplus = path.join(format!("input_{}.pb", signature.inputs.len()));
     if surplus.is_file() {
@@ -179,7 +180,7 @@ fn split_labels(label: &Tensor, samples: Option<usize>) -> Result<Vec<Vec<i64>>>
     }
 }
 
-fn missing(name: &str, left: &BTreeMap<String, Tensor>, signature: &Signature) -> Error {
+fn missing(name: &str, left: &BTreeMap<String, Array>, signature: &Signature) -> Error {
     missing_among(name, left.keys().map(String::as_str), signature)
 }
 

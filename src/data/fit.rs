@@ -1,13 +1,14 @@
 //! Does an array fit a model input, and is its leading dimension the sample?
 
 use super::convert::convert;
+use super::stored::Array;
 use crate::error::{Error, Result};
 use crate::ir::{Dim, Shape, Tensor, TypedName, ValueType};
 
 /// An array that fits an input.
 #[derive(Debug)]
 pub(super) struct Fitted {
-    array: Tensor,
+    array: Array,
     /// The number of samples in front; `None` where the array serves as it is for every sample.
     pub(super) samples: Option<usize>,
     /// What was done to the values, for the report.
@@ -15,19 +16,23 @@ pub(super) struct Fitted {
 }
 
 impl Fitted {
-    /// The input of one sample; the elements are shared, not copied.
+    /// The input of one sample; the elements are shared with the array or the file, not copied.
     ///
     /// # Errors
-    /// Fails for strings that do not fit their shape, which [`fit`] has ruled out.
+    /// Fails where the file can no longer be mapped.
     pub(super) fn sample(&self, index: usize) -> Result<Tensor> {
-        let Some(samples) = self.samples else { return Ok(self.array.clone()) };
-        let shape = &self.array.shape()[1..];
-        if let Some(strings) = self.array.strings() {
+        let array = match &self.array {
+            Array::Stored(stored) => return stored.entry(index),
+            Array::Memory(array) => array,
+        };
+        let Some(samples) = self.samples else { return Ok(array.clone()) };
+        let shape = &array.shape()[1..];
+        if let Some(strings) = array.strings() {
             let each = strings.len() / samples;
             return Tensor::from_strings(shape, strings[index * each..(index + 1) * each].to_vec());
         }
-        let each = self.array.data().len() / samples;
-        Tensor::new(self.array.dtype(), shape, self.array.data().slice(index * each..(index + 1) * each))
+        let each = array.data().len() / samples;
+        Tensor::new(array.dtype(), shape, array.data().slice(index * each..(index + 1) * each))
     }
 }
 
@@ -59,18 +64,25 @@ pub(super) fn count_samples(input: &TypedName, found: &ValueType) -> Result<Opti
 ///
 /// # Errors
 /// Fails where [`count_samples`] does, and where the element types do not go together.
-pub(super) fn fit(input: &TypedName, array: &Tensor) -> Result<Fitted> {
-    let samples = count_samples(input, &type_of(array))?;
+pub(super) fn fit(input: &TypedName, array: Array) -> Result<Fitted> {
+    if let Array::Stored(stored) = &array
+        && let Some(samples) = count_samples(input, &stored.describe())?
+        && input.ty.dtype() == Some(stored.dtype)
+    {
+        return Ok(Fitted { array, samples: Some(samples), remark: None });
+    }
+    let array = array.into_tensor()?;
+    let samples = count_samples(input, &type_of(&array))?;
     let Some(dtype) = input.ty.dtype() else {
-        return Ok(Fitted { array: array.clone(), samples, remark: None });
+        return Ok(Fitted { array: Array::Memory(array), samples, remark: None });
     };
-    let (array, remark) = convert(array, dtype).ok_or_else(|| {
+    let (array, remark) = convert(&array, dtype).ok_or_else(|| {
         Error::invalid_data(format!("array `{}` has the wrong element type", input.name))
             .expected(input.ty.to_string())
             .found(format!("{}, which does not convert without loss", array.type_text()))
     })?;
     let remark = remark.map(|what| format!("`{}` {what}", input.name));
-    Ok(Fitted { array, samples, remark })
+    Ok(Fitted { array: Array::Memory(array), samples, remark })
 }
 
 fn type_of(array: &Tensor) -> ValueType {
@@ -132,7 +144,7 @@ mod tests {
     #[test]
     fn one_more_dimension_means_samples() {
         let array = Tensor::from_f32(vec![2, 1, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
-        let fitted = fit(&input(vec![Dim::Sym("N".into()), Dim::Fixed(2)]), &array).unwrap();
+        let fitted = fit(&input(vec![Dim::Sym("N".into()), Dim::Fixed(2)]), Array::Memory(array.clone())).unwrap();
         assert_eq!(fitted.samples, Some(2));
         let second = fitted.sample(1).unwrap();
         assert_eq!((second.shape(), second.to_f32()), (&[1, 2][..], Some(vec![3.0, 4.0])));
@@ -143,7 +155,7 @@ mod tests {
     #[test]
     fn equal_rank_serves_every_sample() {
         let array = Tensor::from_f32(vec![2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
-        let fitted = fit(&input(vec![Dim::Unknown, Dim::Fixed(2)]), &array).unwrap();
+        let fitted = fit(&input(vec![Dim::Unknown, Dim::Fixed(2)]), Array::Memory(array.clone())).unwrap();
         assert_eq!(fitted.samples, None);
         assert!(fitted.sample(7).unwrap().same_as(&array));
     }
@@ -153,14 +165,14 @@ mod tests {
         let strings = ["a", "b"].map(bytes::Bytes::from).to_vec();
         let array = Tensor::from_strings(vec![2, 1], strings).unwrap();
         let ty = ValueType::tensor(DType::String, Some(Shape::fixed([1])));
-        let fitted = fit(&TypedName { name: "x".into(), ty }, &array).unwrap();
+        let fitted = fit(&TypedName { name: "x".into(), ty }, Array::Memory(array)).unwrap();
         assert_eq!(fitted.sample(1).unwrap().strings().unwrap(), &[bytes::Bytes::from("b")]);
     }
 
     #[test]
     fn says_how_to_give_rows_to_a_model_with_a_batch_of_one() {
         let array = Tensor::from_f32(vec![3, 1], &[0.0; 3]).unwrap();
-        let error = fit(&input(vec![Dim::Fixed(1), Dim::Fixed(1)]), &array).unwrap_err().to_string();
+        let error = fit(&input(vec![Dim::Fixed(1), Dim::Fixed(1)]), Array::Memory(array)).unwrap_err().to_string();
         assert!(error.contains("x = x[:, None]"), "{error}");
         assert!(error.contains("float[3,1]") && error.contains("float[1,1]"), "{error}");
     }
@@ -168,6 +180,7 @@ mod tests {
     #[test]
     fn refuses_empty_arrays_but_not_empty_caches() {
         let unknown = input(vec![Dim::Unknown, Dim::Unknown]);
+        let fit = |input: &TypedName, array: &Tensor| fit(input, Array::Memory(array.clone()));
         assert!(fit(&unknown, &Tensor::from_f32(vec![0, 3], &[]).unwrap()).is_err());
         assert!(fit(&unknown, &Tensor::from_f32(vec![0, 1, 3], &[]).unwrap()).is_err());
         assert!(fit(&unknown, &Tensor::from_f32(vec![2, 0, 3], &[]).unwrap()).is_err());

@@ -17,6 +17,7 @@ mod folder;
 mod hints;
 mod npy;
 mod npz;
+mod stored;
 mod synthetic;
 
 use std::collections::BTreeMap;

@@ -31,6 +31,23 @@ pub(super) fn describe(name: &str, prefix: &[u8]) -> Result<ValueType> {
     Ok(ValueType::tensor(dtype, Some(Shape::fixed(header.shape().iter().copied()))))
 }
 
+/// Element type, shape and where the elements start, of an array of numbers that lies in a file of `len` bytes as tensors
+/// do; `None` where its elements have to be put into another order.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn plain(name: &str, prefix: &[u8], len: u64) -> Result<Option<(DType, Vec<u64>, u64)>> {
+    let (header, data_start) = parse_header(prefix).map_err(|e| e.or_at(|| Site::tensor(name)))?;
+    let element = element_type(&header.dtype()).ok_or_else(|| unsupported_type(name, &header))?;
+    let Kind::Plain(dtype) = element.kind else { return Ok(None) };
+    let shape = header.shape().to_vec();
+    let is_in_order = header.order() == Order::C || shape.len() < 2;
+    let bytes = shape.iter().try_fold(element.bytes as u64, |product, &dim| product.checked_mul(dim));
+    let fits = bytes.is_some_and(|bytes| bytes > 0 && bytes.checked_add(data_start as u64) == Some(len));
+    let is_little = !element.big_endian || element.bytes == 1;
+    Ok((fits && is_in_order && is_little).then_some((dtype, shape, data_start as u64)))
+}
+
 /// Reads the array `name` from the bytes of an `.npy` file.
 ///
 /// # Errors

@@ -104,6 +104,44 @@ fn an_archive_gives_samples_constants_and_labels() {
 }
 
 #[test]
+fn large_arrays_stay_in_their_file_whichever_it_is() {
+    let folder = Folder::new();
+    let signature = signature(&[("x", DType::F32, "N,1024")]);
+    let (count, each) = (17_u64, 1 << 18);
+    let values: Vec<f32> = (0..count as usize * each).map(|i| (i / each) as f32 + (i % 1021) as f32 / 1024.0).collect();
+    let shape = [count, 256, 1024];
+    for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        folder.archive("a.npz", method, |archive| {
+            archive.array("x", &shape, &values).array("label", &[count], &vec![3_i64; count as usize]);
+        });
+        fs::write(folder.path("b.npy"), npy("<f4", Order::C, &shape, &values)).unwrap();
+        for name in ["a.npz", "b.npy"] {
+            let samples = folder.open(name, &signature).unwrap();
+            assert_eq!(samples.len() as u64, count, "{name}");
+            for index in [0, 16, 5] {
+                let tensor = &samples.get(index).unwrap()[0].1;
+                assert_eq!(tensor.shape(), [256, 1024]);
+                assert!(tensor.to_f32().unwrap() == values[index * each..][..each], "{name}, sample {index}");
+            }
+        }
+    }
+    // Doubles are converted, in memory.
+    let doubles: Vec<f64> = values[..9 * each].iter().map(|&value| value.into()).collect();
+    fs::write(folder.path("d.npy"), npy("<f8", Order::C, &[9, 256, 1024], &doubles)).unwrap();
+    let tensor = &folder.open("d.npy", &signature).unwrap().get(8).unwrap()[0].1;
+    assert!(tensor.to_f32().unwrap() == values[8 * each..9 * each]);
+    // A damaged byte is found when the archive is opened.
+    folder.archive("a.npz", CompressionMethod::Stored, |archive| {
+        archive.array("x", &shape, &values);
+    });
+    let mut bytes = fs::read(folder.path("a.npz")).unwrap();
+    bytes[9 << 20] ^= 1;
+    fs::write(folder.path("a.npz"), bytes).unwrap();
+    let error = folder.open("a.npz", &signature).unwrap_err().to_string();
+    assert!(error.contains("truncated or corrupt"), "{error}");
+}
+
+#[test]
 fn one_batch_has_a_label_for_each_row() {
     let folder = Folder::new();
     let signature = signature(&[("x", DType::F32, "N,1")]);

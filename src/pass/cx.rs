@@ -1,5 +1,7 @@
 //! What a pass is given besides the model: data, a backend, a seed; and where its remarks go.
 
+use std::path::{Path, PathBuf};
+
 use super::Scratch;
 use crate::backend::BackendChoice;
 use crate::data::Samples;
@@ -38,6 +40,17 @@ pub struct Env<'a> {
     pub scratch: &'a Scratch,
     /// Who wants to know how far the work has come.
     pub progress: &'a dyn Progress,
+    /// Where statistics of activations are read from and written to.
+    pub statistics: StatisticsFiles<'a>,
+}
+
+/// Files of what calibration measured, so that shards of a data set can be measured on many machines.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StatisticsFiles<'a> {
+    /// Files that are merged and stand for the data they were measured on.
+    pub read: &'a [PathBuf],
+    /// The file to write.
+    pub write: Option<&'a Path>,
 }
 
 impl std::fmt::Debug for Env<'_> {

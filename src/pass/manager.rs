@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use crate::backend::BackendChoice;
     use crate::pass::pipeline::Group;
-    use crate::pass::{NoProgress, Pass, PassInfo, Scope, Scratch};
+    use crate::pass::{NoProgress, Pass, PassInfo, Scope, Scratch, StatisticsFiles};
 
     /// Does what it is told to, so many times.
     #[derive(Debug)]
@@ -300,6 +300,7 @@ mod tests {
             backend: BackendChoice::Auto,
             scratch: &Scratch::in_memory(),
             progress: &NoProgress,
+            statistics: StatisticsFiles::default(),
         };
         let options = RunOptions { stop_after, ..RunOptions::default() };
         run(Plan { groups: vec![Group { passes, repeats }] }, model, &env, &options)

@@ -15,7 +15,7 @@ use std::fmt;
 use crate::error::Result;
 use crate::ir::Model;
 
-pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind};
+pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind, StatisticsFiles};
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
 pub use scratch::Scratch;

@@ -16,7 +16,7 @@ use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::Plan;
-use crate::pass::{Env, Progress, Scratch};
+use crate::pass::{Env, Progress, Scratch, StatisticsFiles};
 
 /// What a pass that may cost bytes may cost: this part of the input ...
 const ALLOWANCE_SHARE: u64 = 100;
@@ -63,6 +63,7 @@ impl<'a> Job<'a> {
             backend: options.backend,
             scratch: &scratch,
             progress: self.how.progress,
+            statistics: StatisticsFiles { read: &options.stats_in, write: options.stats.as_deref() },
         };
         let verify = |model: &Model, pass: &str, effect| {
             verify_step(&self.file, model, pass, effect, &options.gates, data, &self.how)

@@ -43,6 +43,10 @@ pub struct ShrinkOptions {
     pub output: Option<PathBuf>,
     /// Calibration data, and the data to compare on unless `eval_inputs` names other.
     pub inputs: Option<String>,
+    /// Files of what calibration measured elsewhere: merged, they stand for the data it was measured on.
+    pub stats_in: Vec<PathBuf>,
+    /// Where to write what calibration measured.
+    pub stats: Option<PathBuf>,
     /// The data to compare on.
     pub eval_inputs: Option<String>,
     /// Gates beyond the default one.
@@ -72,6 +76,8 @@ impl ShrinkOptions {
             pipeline,
             output: None,
             inputs: None,
+            stats_in: Vec::new(),
+            stats: None,
             eval_inputs: None,
             gates: Vec::new(),
             validate: true,

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::manager::{self, RunOptions};
 use crate::pass::pipeline::Pipeline;
-use crate::pass::{Env, NoProgress, Scratch};
+use crate::pass::{Env, NoProgress, Scratch, StatisticsFiles};
 
 /// A copy of the model after the steps of a pipeline that narrow its signature; `None` where there are none.
 ///
@@ -19,6 +19,7 @@ pub fn narrowed(model: &Model, pipeline: &Pipeline) -> Result<Option<Model>> {
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let mut copy = model.clone();
     manager::run(steps.plan()?, &mut copy, &env, &RunOptions::default())?;

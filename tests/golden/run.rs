@@ -8,7 +8,7 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, Run, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
 use onnx_shrink::pass::report::RemarkReport;
-use onnx_shrink::pass::{Effect, Env, NoProgress, RemarkKind, Scratch};
+use onnx_shrink::pass::{Effect, Env, NoProgress, RemarkKind, Scratch, StatisticsFiles};
 use onnx_shrink::{ErrorKind, Result};
 
 use super::execute;
@@ -69,6 +69,7 @@ fn run_pipeline(golden: &Golden, model: &Model) -> Result<Done> {
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let mut model = model.clone();
     let plan = golden.pipeline.parse::<Pipeline>()?.plan()?;

@@ -7,7 +7,7 @@ use onnx_shrink::ir::{Model, Tensor, check, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch};
+use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -90,6 +90,7 @@ pub(crate) fn run_pipeline(steps: &[String], model: &Model) -> onnx_shrink::Resu
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let mut model = model.clone();
     let plan = steps.join(",").parse::<Pipeline>()?.plan()?;

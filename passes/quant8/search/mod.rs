@@ -6,6 +6,7 @@
 //! timed against the float model, and operators that integers do not speed up go back to float arithmetic.
 
 mod cost;
+mod scores;
 mod stopwatch;
 
 use std::collections::BTreeMap;
@@ -35,10 +36,21 @@ const CLOCK_NOISE: f64 = 0.03;
 type Item = choose::Item<Level>;
 
 /// What the result has to reach.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Goal {
     /// The least signal-to-noise ratio in decibels of any output, measured before a last Softmax or Sigmoid.
-    pub(super) snr_db: f64,
+    pub(super) snr_db: Option<f64>,
+    /// How often the best of several scores has to be that of the float model, at least.
+    pub(super) top1: Option<f64>,
+    /// So many points of accuracy may be lost, on labelled data.
+    pub(super) accuracy_drop: Option<f64>,
+}
+
+impl Goal {
+    /// Whether more is asked for than little noise.
+    fn has_scores(self) -> bool {
+        self.top1.is_some() || self.accuracy_drop.is_some()
+    }
 }
 
 /// The model with as much in integers, and in 8 bits at all, as the goal allows.
@@ -57,11 +69,17 @@ pub(super) fn search<'a>(
         return Ok(first);
     }
     let trial = Trial::new(base.model(), base.samples(), base.env())?;
-    let budget = 10f64.powf(-(goal.snr_db + MARGIN_DB) / 10.0);
+    let budget = goal.snr_db.map_or(f64::INFINITY, |snr_db| 10f64.powf(-(snr_db + MARGIN_DB) / 10.0));
     let noise = worst(&trial.drift(&first.model)?);
-    let mut search = Search { base, settings, costs: BTreeMap::new() };
+    let mut search = Search { base, settings, costs: BTreeMap::new(), items: None };
     search.costs = search.kernel_costs()?;
-    let candidate = if noise <= budget { first } else { search.reach(&trial, budget, cx)? };
+    let first = (noise <= budget).then_some(first);
+    let candidate = match first {
+        first if goal.has_scores() => search.reach_scores(&trial, first, (noise, budget), goal, cx)?,
+        Some(first) => first,
+        None => search.reach(&trial, budget)?,
+    };
+    search.explain(&candidate.levels, cx);
     if candidate.kernels == 0 { Ok(candidate) } else { search.never_slower(candidate, cx) }
 }
 
@@ -70,6 +88,8 @@ struct Search<'s, 'a> {
     settings: &'s Settings,
     /// What the operators that can compute in integers cost, by their weights.
     costs: BTreeMap<ValueId, Cost>,
+    /// Every tensor with the noise of its levels, once that was measured.
+    items: Option<Vec<Item>>,
 }
 
 impl<'a> Search<'_, 'a> {
@@ -90,21 +110,35 @@ impl<'a> Search<'_, 'a> {
     }
 
     /// Leaves out of the integers what has to be for the drift to stay within the budget.
-    fn reach(&mut self, trial: &Trial<'_>, budget: f64, cx: &mut Cx<'_>) -> Result<Candidate<'a>> {
-        let items = self.measured_items(trial)?;
-        let best = settle(&items, budget, |chosen| {
-            let candidate = self.build(self.levels(&items, chosen))?;
+    fn reach(&mut self, trial: &Trial<'_>, budget: f64) -> Result<Candidate<'a>> {
+        let items = match self.items.take() {
+            Some(items) => items,
+            None => self.measured_items(trial)?,
+        };
+        let candidate = self.choose_within(&items, trial, budget);
+        self.items = Some(items);
+        candidate
+    }
+
+    /// The cheapest levels that stay within the budget; the highest of each tensor where none do.
+    fn choose_within(&mut self, items: &[Item], trial: &Trial<'_>, budget: f64) -> Result<Candidate<'a>> {
+        let best = settle(items, budget, |chosen| {
+            let candidate = self.build(self.levels(items, chosen))?;
             Ok((worst(&trial.drift(&candidate.model)?), candidate))
         })?;
-        let candidate = match best {
-            Some(best) => best,
+        match best {
+            Some(best) => Ok(best),
             None => {
                 let highest: Vec<usize> = items.iter().map(|item| item.options.len() - 1).collect();
-                self.build(self.levels(&items, &highest))?
+                self.build(self.levels(items, &highest))
             }
-        };
-        self.explain(&items, &candidate.levels, cx);
-        Ok(candidate)
+        }
+    }
+
+    /// The model with nothing quantized.
+    fn build_float(&mut self) -> Result<Candidate<'a>> {
+        let levels = Self::nothing(&self.options());
+        self.build(levels)
     }
 
     /// Every tensor that can be quantized, with the noise of each of its levels measured on it alone.
@@ -184,9 +218,9 @@ impl<'a> Search<'_, 'a> {
     }
 
     /// Says which tensors were left out, and what they would have cost.
-    fn explain(&self, items: &[Item], levels: &Levels, cx: &mut Cx<'_>) {
+    fn explain(&self, levels: &Levels, cx: &mut Cx<'_>) {
         let graph = &self.base.model().graph;
-        for item in items {
+        for item in self.items.iter().flatten() {
             let (level, lowest) = (levels.of(item.value), &item.options[0]);
             if level == lowest.level {
                 continue;

@@ -58,7 +58,10 @@ pub(super) fn from_ort(value: &DynValue) -> Result<Tensor> {
     macro_rules! fixed_size {
         ($dtype:ident, $type:ty) => {{
             let (shape, values) = value.try_extract_tensor::<$type>().map_err(unreadable)?;
-            let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let mut data = vec![0; size_of_val(values)];
+            for (bytes, value) in data.as_chunks_mut().0.iter_mut().zip(values) {
+                *bytes = value.to_le_bytes();
+            }
             Tensor::new(DType::$dtype, extents(shape), data)
         }};
     }
