@@ -8,7 +8,8 @@ use super::options::Settings;
 use super::plan::Plan;
 use super::range::{ActivationParameters, Range};
 use super::split::{self, Split};
-use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
+use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, saturate, weights};
+use crate::backend::BackendChoice;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Model, NodeId, ValueId};
@@ -26,6 +27,8 @@ pub(super) struct Base<'a> {
     order: Vec<NodeId>,
     samples: &'a dyn Samples,
     env: &'a Env<'a>,
+    /// The same, with the backend that measures.
+    measuring: Env<'a>,
     ranges: BTreeMap<ValueId, Range>,
     /// Activations with outlier channels; not known until the first candidates are.
     splits: Option<BTreeMap<ValueId, Split>>,
@@ -54,12 +57,30 @@ impl<'a> Base<'a> {
         let mut raised = model.clone();
         let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
         let order = raised.graph.topological_order()?;
-        let base = Self { model: raised, upgraded, order, samples, env, ranges: BTreeMap::new(), splits: None };
+        let base = Self {
+            model: raised,
+            upgraded,
+            order,
+            samples,
+            env,
+            measuring: *env,
+            ranges: BTreeMap::new(),
+            splits: None,
+        };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
             return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
         }
         Ok(base)
+    }
+
+    /// The same for a model that computes what this one does, with other constants: nothing is measured of it yet.
+    ///
+    /// # Errors
+    /// Fails where the graph has a cycle.
+    pub(super) fn with_model(&self, model: Model) -> Result<Self> {
+        let (order, upgraded) = (model.graph.topological_order()?, self.upgraded.clone());
+        Ok(Self { model, upgraded, order, ranges: BTreeMap::new(), splits: None, ..*self })
     }
 
     /// The float model, raised where that was needed.
@@ -70,6 +91,16 @@ impl<'a> Base<'a> {
     /// The samples that ranges are measured on.
     pub(super) fn samples(&self) -> &'a dyn Samples {
         self.samples
+    }
+
+    /// Lets another backend measure.
+    pub(super) fn measure_with(&mut self, backend: BackendChoice) {
+        self.measuring.backend = backend;
+    }
+
+    /// What measures the model.
+    pub(super) fn measuring(&self) -> &Env<'a> {
+        &self.measuring
     }
 
     /// Data, backend and progress.
@@ -96,7 +127,7 @@ impl<'a> Base<'a> {
             }
             // What turns out not to be finite changes the plans, which may ask for more then.
             let unknown: Vec<ValueId> = unknown.into_iter().collect();
-            self.ranges.extend(calibrate::ranges(&self.model, &unknown, self.samples, self.env)?);
+            self.ranges.extend(calibrate::ranges(&self.model, &unknown, self.samples, &self.measuring)?);
         }
     }
 
@@ -145,7 +176,7 @@ impl<'a> Base<'a> {
         if settings.outliers == 0 || values.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let channels = calibrate::channels(&self.model, &values, self.samples, self.env)?;
+        let channels = calibrate::channels(&self.model, &values, self.samples, &self.measuring)?;
         let found = channels
             .into_iter()
             .filter_map(|(value, channels)| Some((value, Split::choose(&channels, settings.outliers)?)));
@@ -164,7 +195,9 @@ impl<'a> Base<'a> {
             let range = covered.entry(source).or_insert(Range::EMPTY);
             *range = range.union(seen);
         }
+        let ends = saturate::bounds(&self.model.graph, plan);
         let parameters = covered.into_iter().map(|(source, range)| {
+            let range = ends.get(&source).map_or(range, |&ends| range.within(ends));
             let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
             (source, range.parameters().bounded(bound))
         });

@@ -38,6 +38,14 @@ pub(super) const OPTIONS: &[OptSpec] = &[
                much larger than the rest; 0: none",
     },
     OptSpec {
+        key: "repair",
+        kind: OptKind::Choice(&["auto", "none", "equalize", "bias"]),
+        default: Some("auto"),
+        help: "auto and target: what makes integers more exact, where calibration data shows that it does: scales for the \
+               channels of activations, put into the weights around them (equalize), the mean error of each channel put \
+               into the bias (bias), both (auto), or none",
+    },
+    OptSpec {
         key: "timing",
         kind: OptKind::Bool,
         default: Some("true"),
@@ -70,6 +78,13 @@ pub(super) enum Form {
     DqWithZeroPoints,
 }
 
+/// Which repairs may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Repairs {
+    pub(super) equalize: bool,
+    pub(super) bias: bool,
+}
+
 /// The options of one run.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -78,6 +93,8 @@ pub(super) struct Settings {
     pub(super) min_elements: u64,
     /// So many channels of an activation at most are computed in float beside the integers.
     pub(super) outliers: usize,
+    /// What may be done for the sake of accuracy, where it is measured.
+    pub(super) repairs: Repairs,
     /// The least signal-to-noise ratio to reach, where the user or the mode asks for one.
     pub(super) target: Option<f64>,
     /// Whether a clock may decide what stays float.
@@ -101,6 +118,10 @@ impl Settings {
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
             outliers: opts.uint("outliers").and_then(|most| usize::try_from(most).ok()).unwrap_or(0),
+            repairs: Repairs {
+                equalize: matches!(opts.choice("repair"), "auto" | "equalize"),
+                bias: matches!(opts.choice("repair"), "auto" | "bias"),
+            },
             target: opts.float("target"),
             is_timed: opts.flag("timing"),
             levels: Levels::default(),

@@ -18,6 +18,11 @@ impl Range {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 
+    /// The part of the range that lies within another; nothing but what is nearest to it where none does.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { min: self.min.clamp(other.min, other.max), max: self.max.clamp(other.min, other.max) }
+    }
+
     /// The range of finite values; NaN and infinities are passed over.
     pub(super) fn of(values: impl IntoIterator<Item = f32>) -> Self {
         values.into_iter().filter(|v| v.is_finite()).fold(Self::EMPTY, |range, v| range.union(Self { min: v, max: v }))

@@ -7,7 +7,16 @@ use crate::passes::quant8::levels::Level;
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) value: ValueId,
+    /// Its part of the bytes of all.
+    pub(super) bytes: f64,
     pub(super) options: Vec<Choice>,
+}
+
+impl Item {
+    /// The place of a level among the options.
+    pub(super) fn option(&self, level: Level) -> Option<usize> {
+        self.options.iter().position(|option| option.level == level)
+    }
 }
 
 /// One level of one tensor.
@@ -98,7 +107,7 @@ mod tests {
         let levels = [Level::Integers, Level::Weights, Level::Float];
         let options = options.iter().zip(levels);
         let choice = |(&(noise, cost), level): (&(f64, f64), Level)| Choice { level, noise: vec![noise], cost };
-        Item { value, options: options.map(choice).collect() }
+        Item { value, bytes: 1.0, options: options.map(choice).collect() }
     }
 
     #[test]
