@@ -30,7 +30,7 @@ pub(in crate::passes) struct Choice<L> {
 ///
 /// The rule is greedy: as long as an output has more noise than the budget, the change that takes most of it away for its
 /// cost is made. What turns out not to have been needed is undone, the dearest first.
-fn choose<L>(items: &[Item<L>], budget: f64) -> Vec<usize> {
+pub(in crate::passes) fn choose<L>(items: &[Item<L>], budget: f64) -> Vec<usize> {
     let mut chosen = vec![0; items.len()];
     let outputs = outputs(items);
     while let Some(worst) = worst_output(items, &chosen, outputs, budget) {
@@ -53,7 +53,7 @@ fn choose<L>(items: &[Item<L>], budget: f64) -> Vec<usize> {
 }
 
 /// The noise of the worst output for these options, were the noises of single tensors to add up.
-fn predict<L>(items: &[Item<L>], chosen: &[usize]) -> f64 {
+pub(in crate::passes) fn predict<L>(items: &[Item<L>], chosen: &[usize]) -> f64 {
     (0..outputs(items)).map(|output| noise_of(items, chosen, output)).fold(0.0, f64::max)
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
 use crate::data::Samples;
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Graph, Model, Tensor};
+use crate::ir::{Graph, Model, Tensor, ValueId};
 use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 use crate::validate::Comparison;
@@ -35,12 +35,31 @@ impl<'a> Trial<'a> {
     /// Fails where no backend can run it on the samples.
     pub(in crate::passes) fn new(model: &Model, samples: &'a dyn Samples, env: &Env<'_>) -> Result<Self> {
         let (session, backend) = load_fastest(model, judged(&model.graph), env.backend)?;
+        Self::in_session(model, samples, &*session, backend)
+    }
+
+    /// Runs the float model in the backend that runs everything else, not in a faster one that only some machines have.
+    ///
+    /// # Errors
+    /// Fails where it cannot run the model on the samples.
+    pub(in crate::passes) fn portable(model: &Model, samples: &'a dyn Samples, env: &Env<'_>) -> Result<Self> {
+        let session = load(model, judged(&model.graph), env.backend)?;
+        Self::in_session(model, samples, &*session, env.backend)
+    }
+
+    fn in_session(
+        model: &Model,
+        samples: &'a dyn Samples,
+        session: &dyn Session,
+        backend: BackendChoice,
+    ) -> Result<Self> {
         let mut trial = Self { samples, chosen: spread(samples.len()), reference: Vec::new(), backend };
-        trial.reference = trial.run(&*session, model.graph.outputs().len())?;
+        let all = trial.places(trial.chosen.len());
+        trial.reference = trial.run(session, model.graph.outputs().len(), &all)?;
         Ok(trial)
     }
 
-    /// What runs models.
+    /// The backend that runs every model here.
     pub(in crate::passes) fn backend(&self) -> BackendChoice {
         self.backend
     }
@@ -50,10 +69,19 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// Fails where no backend can run the candidate.
     pub(in crate::passes) fn drift(&self, candidate: &Model) -> Result<Vec<Comparison>> {
+        self.drift_on(candidate, self.chosen.len())
+    }
+
+    /// The same on `most` samples at most.
+    ///
+    /// # Errors
+    /// Fails where no backend can run the candidate.
+    pub(in crate::passes) fn drift_on(&self, candidate: &Model, most: usize) -> Result<Vec<Comparison>> {
         let session = load(candidate, judged(&candidate.graph), self.backend)?;
-        let outputs = self.run(&*session, candidate.graph.outputs().len())?;
+        let places = self.places(most);
+        let outputs = self.run(&*session, candidate.graph.outputs().len(), &places)?;
         let mut totals: Vec<Comparison> = Vec::new();
-        for (before, after) in self.reference.iter().zip(&outputs) {
+        for (before, after) in places.iter().map(|&place| &self.reference[place]).zip(&outputs) {
             totals.resize_with(before.len(), Comparison::default);
             for (total, (before, after)) in totals.iter_mut().zip(before.iter().zip(after)) {
                 total.merge(Comparison::of(before, after));
@@ -62,12 +90,42 @@ impl<'a> Trial<'a> {
         Ok(totals)
     }
 
-    /// What a loaded model returns for each sample, without the outputs that others are judged in place of.
-    fn run(&self, session: &dyn Session, outputs: usize) -> Result<Vec<Vec<Tensor>>> {
-        self.chosen
+    /// So many of the chosen samples at most, spread evenly.
+    fn places(&self, most: usize) -> Vec<usize> {
+        let count = self.chosen.len().min(most);
+        (0..count).map(|index| index * self.chosen.len() / count).collect()
+    }
+
+    /// What is made of values of a model's main graph, sample by sample, over `most` samples at most. `of` gets the place of
+    /// the value in the list. Only what the values depend on is run.
+    ///
+    /// # Errors
+    /// Fails where no backend can run that part.
+    pub(in crate::passes) fn observe<T: Send>(
+        &self,
+        model: &Model,
+        values: &[ValueId],
+        most: usize,
+        of: impl Fn(usize, &Tensor) -> T + Sync,
+    ) -> Result<Vec<Vec<T>>> {
+        let mut part = model.clone();
+        part.graph.cut(values)?;
+        let session = load(&part, Vec::new(), self.backend)?;
+        self.places(most)
+            .into_par_iter()
+            .map(|place| {
+                let returned = session.run(&self.samples.get(self.chosen[place])?)?;
+                Ok(returned.iter().enumerate().map(|(place, (_, tensor))| of(place, tensor)).collect())
+            })
+            .collect()
+    }
+
+    /// What a loaded model returns for some of the samples, without the outputs that others are judged in place of.
+    fn run(&self, session: &dyn Session, outputs: usize, places: &[usize]) -> Result<Vec<Vec<Tensor>>> {
+        places
             .par_iter()
-            .map(|&index| {
-                let returned = session.run(&self.samples.get(index)?)?;
+            .map(|&place| {
+                let returned = session.run(&self.samples.get(self.chosen[place])?)?;
                 Ok(returned.into_iter().skip(outputs).map(|(_, tensor)| tensor).collect())
             })
             .collect()

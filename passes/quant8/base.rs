@@ -11,7 +11,8 @@ use super::plan::Plan;
 use super::platform::Platform;
 use super::range::{ActivationParameters, Range};
 use super::split::{self, Split};
-use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, weights};
+use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, saturate, weights};
+use crate::backend::BackendChoice;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Model, NodeId, ValueId};
@@ -32,6 +33,8 @@ pub(super) struct Base<'a> {
     observer: Observer,
     platform: Platform,
     measured: Measured,
+    /// The same, with the backend that measures.
+    measuring: Env<'a>,
     /// Activations with outlier channels; not known until the first candidates are.
     splits: Option<BTreeMap<ValueId, Split>>,
 }
@@ -60,12 +63,32 @@ impl<'a> Base<'a> {
         let upgraded = upgrade(&mut raised, FIRST_STATIC_OPSET)?;
         let order = raised.graph.topological_order()?;
         let (observer, platform, measured) = (settings.observer, settings.platform, Measured::default());
-        let base = Self { model: raised, upgraded, order, samples, env, observer, platform, measured, splits: None };
+        let base = Self {
+            model: raised,
+            upgraded,
+            order,
+            samples,
+            env,
+            measuring: *env,
+            observer,
+            platform,
+            measured,
+            splits: None,
+        };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
             return Ok(Self { order: model.graph.topological_order()?, model, upgraded: None, ..base });
         }
         Ok(base)
+    }
+
+    /// The same for a model that computes what this one does, with other constants: nothing is measured of it yet.
+    ///
+    /// # Errors
+    /// Fails where the graph has a cycle.
+    pub(super) fn with_model(&self, model: Model) -> Result<Self> {
+        let (order, upgraded) = (model.graph.topological_order()?, self.upgraded.clone());
+        Ok(Self { model, upgraded, order, measured: Measured::default(), splits: None, ..*self })
     }
 
     /// The float model, raised where that was needed.
@@ -76,6 +99,16 @@ impl<'a> Base<'a> {
     /// The samples that ranges are measured on.
     pub(super) fn samples(&self) -> &'a dyn Samples {
         self.samples
+    }
+
+    /// Lets another backend measure.
+    pub(super) fn measure_with(&mut self, backend: BackendChoice) {
+        self.measuring.backend = backend;
+    }
+
+    /// What measures the model.
+    pub(super) fn measuring(&self) -> &Env<'a> {
+        &self.measuring
     }
 
     /// Data, backend and progress.
@@ -141,7 +174,7 @@ impl<'a> Base<'a> {
     }
 
     fn measure(&self, wanted: &Wanted) -> Result<Measured> {
-        calibrate::measure(&self.model, wanted, self.samples, self.env)
+        calibrate::measure(&self.model, wanted, self.samples, &self.measuring)
     }
 
     /// A model quantized by these settings, which [`learn`](Self::learn) must have been told of.
@@ -217,7 +250,9 @@ impl<'a> Base<'a> {
             let range = covered.entry(source).or_insert(Range::EMPTY);
             *range = range.union(seen);
         }
+        let ends = saturate::bounds(&self.model.graph, plan);
         let parameters = covered.into_iter().map(|(source, range)| {
+            let range = ends.get(&source).map_or(range, |&ends| range.within(ends));
             let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
             (source, self.platform.parameters(range).bounded(bound))
         });

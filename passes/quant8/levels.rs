@@ -17,7 +17,7 @@ pub(super) enum Level {
 }
 
 /// The level of each weight tensor of the main graph; the first, but for those that were given another.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Levels {
     given: BTreeMap<ValueId, Level>,
 }

@@ -19,6 +19,8 @@ mod platform;
 mod qdq;
 mod quantized;
 mod range;
+mod repair;
+mod saturate;
 mod search;
 mod select;
 mod split;

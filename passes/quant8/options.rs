@@ -73,6 +73,14 @@ pub(super) const OPTIONS: &[OptSpec] = &[
                much larger than the rest; 0: none",
     },
     OptSpec {
+        key: "repair",
+        kind: OptKind::Choice(&["auto", "none", "equalize", "bias"]),
+        default: Some("auto"),
+        help: "auto and target: what makes integers more exact, where calibration data shows that it does: scales for the \
+               channels of activations, put into the weights around them (equalize), the mean error of each channel put \
+               into the bias (bias), both (auto), or none",
+    },
+    OptSpec {
         key: "timing",
         kind: OptKind::Bool,
         default: Some("true"),
@@ -117,6 +125,13 @@ pub(super) enum Form {
     DqWithZeroPoints,
 }
 
+/// Which repairs may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Repairs {
+    pub(super) equalize: bool,
+    pub(super) bias: bool,
+}
+
 /// The options of one run.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -131,6 +146,8 @@ pub(super) struct Settings {
     pub(super) outliers: usize,
     /// What to reach, where the user asks for something.
     pub(super) goal: Option<Goal>,
+    /// What may be done for the sake of accuracy, where it is measured.
+    pub(super) repairs: Repairs,
     /// Whether a clock may decide what stays float.
     pub(super) is_timed: bool,
     /// How far each tensor of the main graph may be quantized.
@@ -167,6 +184,10 @@ impl Settings {
                 accuracy_drop: opts.float("acc-drop"),
             })
             .filter(|goal| *goal != Goal::default()),
+            repairs: Repairs {
+                equalize: matches!(opts.choice("repair"), "auto" | "equalize"),
+                bias: matches!(opts.choice("repair"), "auto" | "bias"),
+            },
             is_timed: opts.flag("timing"),
             levels: Levels::default(),
             selection: Selection::new(opts.names("only"), opts.names("exclude")),

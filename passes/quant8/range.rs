@@ -42,6 +42,11 @@ impl Range {
         lanes.fold(Self::EMPTY, Self::union)
     }
 
+    /// The part of the range that lies within another; nothing but what is nearest to it where none does.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { min: self.min.clamp(other.min, other.max), max: self.max.clamp(other.min, other.max) }
+    }
+
     /// Whether anything finite was seen, and not so far apart that no scale can hold it.
     pub(super) fn is_usable(self) -> bool {
         self.min <= self.max && ((f64::from(self.max) - f64::from(self.min)) / 255.0) < f64::from(f32::MAX)

@@ -6,31 +6,39 @@
 //! timed against the float model, and operators that integers do not speed up go back to float arithmetic.
 
 mod cost;
+mod faster;
+mod items;
+mod mend;
 mod scores;
 mod stopwatch;
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use self::cost::Cost;
-use self::stopwatch::Stopwatch;
 use super::base::{Base, Candidate};
 use super::levels::{Level, Levels};
 use super::options::Settings;
-use super::{calibrate, weights};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::ir::ValueId;
 use crate::pass::{Changed, Cx};
-use crate::passes::common::choose::{self, Choice, settle};
+use crate::passes::common::choose::{self, choose};
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
 /// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
 const MARGIN_DB: f64 = 1.0;
 
-/// Less gain than this is noise of the clock.
-const CLOCK_NOISE: f64 = 0.03;
+/// Choices that are run at most before the best of them is taken.
+const MAX_CHOICES: usize = 6;
+
+/// Corrections closer together than this lead to much the same choice.
+const STEP: f64 = 1.2;
+
+/// A choice with so many times less noise than the budget is good enough.
+const NEAR: f64 = 1.4;
+
+/// How much more a repair may do for a choice of levels than for all tensors at the first.
+const GAIN_AT_MOST: f64 = 1.5;
 
 /// One weight tensor and the levels it can have.
 type Item = choose::Item<Level>;
@@ -63,21 +71,28 @@ pub(super) fn search<'a>(
     goal: Goal,
     cx: &mut Cx<'_>,
 ) -> Result<Candidate<'a>> {
+    let trial = match settings.is_timed {
+        true => Trial::new(base.model(), base.samples(), base.env())?,
+        false => Trial::portable(base.model(), base.samples(), base.env())?,
+    };
+    base.measure_with(trial.backend());
     base.learn(std::slice::from_ref(settings))?;
     let first = base.candidate(settings)?;
     if first.changed == Changed::No {
         return Ok(first);
     }
-    let trial = Trial::new(base.model(), base.samples(), base.env())?;
-    let budget = goal.snr_db.map_or(f64::INFINITY, |snr_db| 10f64.powf(-(snr_db + MARGIN_DB) / 10.0));
-    let noise = worst(&trial.drift(&first.model)?);
-    let mut search = Search { base, settings, costs: BTreeMap::new(), items: None };
+    let mut search = Search { base, settings, trial: &trial, costs: BTreeMap::new(), gain: 1.0, items: None };
+    let plain = (worst(&trial.drift(&first.model)?), first);
+    let (raw, candidate) = search.equalized(plain, cx)?;
+    let (noise, candidate) = search.repaired((raw, candidate))?;
+    search.gain = raw / noise.max(f64::MIN_POSITIVE);
     search.costs = search.kernel_costs()?;
-    let first = (noise <= budget).then_some(first);
+    let budget = goal.snr_db.map_or(f64::INFINITY, |snr_db| 10f64.powf(-(snr_db + MARGIN_DB) / 10.0));
+    let first = (noise <= budget).then_some(candidate);
     let candidate = match first {
-        first if goal.has_scores() => search.reach_scores(&trial, first, (noise, budget), goal, cx)?,
+        first if goal.has_scores() => search.reach_scores(first, (noise, budget), goal, cx)?,
         Some(first) => first,
-        None => search.reach(&trial, budget)?,
+        None => search.reach(noise, budget)?,
     };
     search.explain(&candidate.levels, cx);
     if candidate.kernels == 0 { Ok(candidate) } else { search.never_slower(candidate, cx) }
@@ -86,130 +101,73 @@ pub(super) fn search<'a>(
 struct Search<'s, 'a> {
     base: &'s mut Base<'a>,
     settings: &'s Settings,
+    trial: &'s Trial<'a>,
     /// What the operators that can compute in integers cost, by their weights.
     costs: BTreeMap<ValueId, Cost>,
+    /// What corrected biases make of the noise: it is divided by this.
+    gain: f64,
     /// Every tensor with the noise of its levels, once that was measured.
     items: Option<Vec<Item>>,
 }
 
 impl<'a> Search<'_, 'a> {
-    /// Estimates what each operator costs, from the shapes of the first sample.
-    fn kernel_costs(&self) -> Result<BTreeMap<ValueId, Cost>> {
-        let plan = self.base.plan(self.settings, &mut Cx::new(self.base.env(), super::INFO.name));
-        let graph = &self.base.model().graph;
-        let outputs: Vec<ValueId> = plan.kernels.iter().filter_map(|kernel| graph.output(kernel.node, 0)).collect();
-        let shapes = calibrate::shapes(self.base.model(), &outputs, self.base.samples(), self.base.env())?;
-        let mut costs: BTreeMap<ValueId, Cost> = BTreeMap::new();
-        for kernel in &plan.kernels {
-            let shape = graph.output(kernel.node, 0).and_then(|output| shapes.get(&output));
-            let cost = Cost::of(graph, kernel.node, &kernel.tensor, shape.map_or(&[], Vec::as_slice));
-            let total = costs.entry(kernel.weight).or_default();
-            *total = *total + cost;
-        }
-        Ok(costs)
-    }
-
-    /// Leaves out of the integers what has to be for the drift to stay within the budget.
-    fn reach(&mut self, trial: &Trial<'_>, budget: f64) -> Result<Candidate<'a>> {
+    /// Leaves out of the integers what has to be for the drift to stay within the budget; `whole` is the noise with
+    /// nothing left out.
+    fn reach(&mut self, whole: f64, budget: f64) -> Result<Candidate<'a>> {
         let items = match self.items.take() {
             Some(items) => items,
-            None => self.measured_items(trial)?,
+            None => self.measured_items(budget)?,
         };
-        let candidate = self.choose_within(&items, trial, budget);
+        let candidate = self.choose_within(&items, whole, budget);
         self.items = Some(items);
         candidate
     }
 
     /// The cheapest levels that stay within the budget; the highest of each tensor where none do.
-    fn choose_within(&mut self, items: &[Item], trial: &Trial<'_>, budget: f64) -> Result<Candidate<'a>> {
-        let best = settle(items, budget, |chosen| {
-            let candidate = self.build(self.levels(items, chosen))?;
-            Ok((worst(&trial.drift(&candidate.model)?), candidate))
-        })?;
+    fn choose_within(&mut self, items: &[Item], whole: f64, budget: f64) -> Result<Candidate<'a>> {
+        // Noise of all together over the sum of the noises of each alone: 1 where they are independent. It is bracketed:
+        // the largest that was too little, the smallest that did.
+        let (mut too_little, mut enough) = (0.0f64, f64::INFINITY);
+        let mut correction = whole / choose::predict(items, &vec![0; items.len()]).max(f64::MIN_POSITIVE);
+        let mut best: Option<(bool, f64, Candidate<'a>)> = None;
+        for _ in 0..MAX_CHOICES {
+            let chosen = choose(items, budget / correction);
+            let levels = self.levels(items, &chosen);
+            let candidate = self.build(levels)?;
+            let raw = worst(&self.trial.drift(&candidate.model)?);
+            // Repairs take long: only what they may bring within the budget is worth it.
+            let (noise, candidate) = match raw {
+                raw if raw <= budget => (raw, candidate),
+                raw if raw <= GAIN_AT_MOST * self.gain * budget => self.repaired((raw, candidate))?,
+                raw => (raw / self.gain, candidate),
+            };
+            let predicted = choose::predict(items, &chosen).max(f64::MIN_POSITIVE);
+            tracing::debug!(noise, budget, correction, predicted, "a choice of levels was run");
+            let is_near = noise <= budget && noise > budget / NEAR;
+            if noise <= budget {
+                enough = correction;
+                best = Some((raw <= budget, noise, candidate));
+            } else {
+                too_little = correction;
+            }
+            correction = match (too_little, enough) {
+                // As the sum falls short of the truth here, it may everywhere.
+                (_, f64::INFINITY) => (noise / predicted).max(correction * STEP),
+                (0.0, _) => (noise / predicted).min(correction / STEP),
+                (low, high) => (low * high).sqrt(),
+            };
+            if enough < too_little * STEP || is_near {
+                break;
+            }
+        }
         match best {
-            Some(best) => Ok(best),
+            Some((true, noise, unrepaired)) => Ok(self.repaired((noise, unrepaired))?.1),
+            Some((_, _, repaired)) => Ok(repaired),
             None => {
                 let highest: Vec<usize> = items.iter().map(|item| item.options.len() - 1).collect();
                 self.build(self.levels(items, &highest))
             }
         }
-    }
-
-    /// The model with nothing quantized.
-    fn build_float(&mut self) -> Result<Candidate<'a>> {
-        let levels = Self::nothing(&self.options());
-        self.build(levels)
-    }
-
-    /// Every tensor that can be quantized, with the noise of each of its levels measured on it alone.
-    fn measured_items(&mut self, trial: &Trial<'_>) -> Result<Vec<Item>> {
-        let mut options = self.options();
-        let nothing = Self::nothing(&options);
-        let single = |value: ValueId, level: Level| self.settings.with_levels(nothing.clone().with(value, level));
-        let trials: Vec<(usize, usize, Settings)> = options
-            .iter()
-            .enumerate()
-            .flat_map(|(index, item)| {
-                item.options.iter().enumerate().map(move |(number, option)| (index, number, item.value, option.level))
-            })
-            .filter(|(.., level)| *level != Level::Float)
-            .map(|(index, number, value, level)| (index, number, single(value, level)))
-            .collect();
-        let variants: Vec<Settings> = trials.iter().map(|(.., settings)| settings.clone()).collect();
-        self.base.learn(&variants)?;
-        let progress = self.base.env().progress;
-        progress.start("measuring layers", trials.len() as u64);
-        let base = &*self.base;
-        let noises: Vec<Result<Vec<f64>>> = trials
-            .par_iter()
-            .map(|(.., settings)| {
-                let drift = trial.drift(&base.candidate(settings)?.model)?;
-                progress.advance(1);
-                Ok(drift.iter().map(Comparison::noise_to_signal).collect())
-            })
-            .collect();
-        progress.finish();
-        for ((index, number, _), noise) in trials.iter().zip(noises) {
-            options[*index].options[*number].noise = noise?;
-        }
-        Ok(options)
-    }
-
-    /// The tensors and their levels, without noises. Costs are shares of the time that integers save and of the bytes
-    /// that 8 bits save.
-    fn options(&self) -> Vec<Item> {
-        let graph = &self.base.model().graph;
-        let mut draft = Cx::new(self.base.env(), super::INFO.name);
-        let stored: BTreeMap<ValueId, u64> =
-            weights::candidates(graph, self.settings, &self.settings.levels, &mut draft)
-                .into_iter()
-                .map(|candidate| (candidate.value, candidate.tensor.byte_len()))
-                .collect();
-        let saved_ns = |value: &ValueId| self.costs.get(value).map_or(0.0, |cost| cost.saved_ns().max(0.0));
-        let all_ns = self.costs.keys().map(saved_ns).sum::<f64>().max(f64::MIN_POSITIVE);
-        let all_bytes = stored.values().sum::<u64>().max(1) as f64;
-        let values: std::collections::BTreeSet<ValueId> = stored.keys().chain(self.costs.keys()).copied().collect();
-        values
-            .into_iter()
-            .map(|value| {
-                let time = saved_ns(&value) / all_ns;
-                let bytes = stored.get(&value).copied().unwrap_or(0) as f64 / all_bytes;
-                let lowest = self.settings.levels.of(value);
-                let levels = [
-                    self.costs.contains_key(&value).then_some((Level::Integers, 0.0)),
-                    stored.contains_key(&value).then_some((Level::Weights, time)),
-                    Some((Level::Float, time + bytes)),
-                ];
-                let allowed = levels.into_iter().flatten().filter(|(level, _)| *level >= lowest);
-                let options = allowed.map(|(level, cost)| Choice { level, noise: Vec::new(), cost }).collect();
-                Item { value, options }
-            })
-            .collect()
-    }
-
-    /// Levels at which nothing is quantized.
-    fn nothing(items: &[Item]) -> Levels {
-        items.iter().fold(Levels::default(), |levels, item| levels.with(item.value, Level::Float))
     }
 
     fn levels(&self, items: &[Item], chosen: &[usize]) -> Levels {
@@ -236,58 +194,11 @@ impl<'a> Search<'_, 'a> {
         }
     }
 
-    /// Takes operators back out of the integers where that makes the model faster.
-    fn never_slower(&mut self, candidate: Candidate<'a>, cx: &mut Cx<'_>) -> Result<Candidate<'a>> {
-        let thin = self.without(&candidate.levels, |cost| cost.saved_ns() <= 0.0);
-        let stopwatch = match self.stopwatch()? {
-            Ok(stopwatch) => stopwatch,
-            Err(reason) => {
-                cx.note(format!("not timed, {reason}: operators that integers slow down as a rule stay float"));
-                return match thin {
-                    Some(thin) => self.build(thin),
-                    None => Ok(candidate),
-                };
-            }
-        };
-        let variants = [thin, self.without(&candidate.levels, |_| true)];
-        let mut best = (stopwatch.speedup(&candidate.model)?, candidate);
-        for levels in variants.into_iter().flatten() {
-            let other = self.build(levels)?;
-            let speedup = stopwatch.speedup(&other.model)?;
-            tracing::debug!(speedup, kernels = other.kernels, best = best.0, "timed");
-            if speedup > best.0 * (1.0 + CLOCK_NOISE) {
-                best = (speedup, other);
-            }
-        }
-        let (speedup, candidate) = best;
-        cx.note(format!(
-            "{} operators in integers: x{speedup:.2} of the float model's speed, in ONNX Runtime",
-            candidate.kernels
-        ));
-        Ok(candidate)
-    }
-
-    /// The clock that may decide, or why there is none.
-    fn stopwatch(&self) -> Result<std::result::Result<Stopwatch, &'static str>> {
-        if !self.settings.is_timed {
-            return Ok(Err("as asked"));
-        }
-        match Stopwatch::new(self.base.model(), self.base.samples().get(0)?) {
-            Ok(stopwatch) => Ok(Ok(stopwatch)),
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Err("since there is no ONNX Runtime")),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Levels with those operators out of the integers; `None` where none of them is in.
-    fn without(&self, levels: &Levels, is_out: impl Fn(Cost) -> bool) -> Option<Levels> {
-        let mut changed = None;
-        for (&value, &cost) in &self.costs {
-            if levels.of(value) == Level::Integers && is_out(cost) {
-                changed = Some(changed.unwrap_or_else(|| levels.clone()).with(value, Level::Weights));
-            }
-        }
-        changed
+    /// A candidate of these levels with what repairs do for it.
+    fn rebuild(&mut self, levels: Levels) -> Result<Candidate<'a>> {
+        let candidate = self.build(levels)?;
+        let noise = worst(&self.trial.drift(&candidate.model)?);
+        Ok(self.repaired((noise, candidate))?.1)
     }
 
     fn build(&mut self, levels: Levels) -> Result<Candidate<'a>> {

@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::ir::Model;
 use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Cx;
-use crate::passes::common::trial::Trial;
 use crate::validate::{CompareOptions, compare};
 
 /// So much less noise is allowed where scores fell short: 6 dB.
@@ -54,18 +53,18 @@ impl<'a> Search<'_, 'a> {
     /// be searched for; `noise` is that of everything in integers.
     pub(super) fn reach_scores(
         &mut self,
-        trial: &Trial<'_>,
         first: Option<Candidate<'a>>,
         (noise, budget): (f64, f64),
         goal: Goal,
         cx: &mut Cx<'_>,
     ) -> Result<Candidate<'a>> {
         let samples = self.base.samples();
-        let judge = Judge { float: load(self.base.model(), trial.backend())?, samples, backend: trial.backend() };
+        let backend = self.trial.backend();
+        let judge = Judge { float: load(self.base.model(), backend)?, samples, backend };
         let mut allowed = budget.min(noise);
         let mut candidate = match first {
             Some(first) => first,
-            None => self.reach(trial, allowed)?,
+            None => self.reach(noise, allowed)?,
         };
         let mut steps = 0;
         while !judge.holds(&candidate.model, goal)? {
@@ -74,12 +73,16 @@ impl<'a> Search<'_, 'a> {
                 return self.build_float();
             }
             steps += 1;
+            if steps == 1 {
+                // Looked at as closely as steps to come may need.
+                self.items = Some(self.measured_items(allowed / STEP.powi(2))?);
+            }
             allowed /= STEP;
-            candidate = self.reach(trial, allowed)?;
+            candidate = self.reach(noise, allowed)?;
         }
         if steps > 0 {
             // Half of the last step may have been enough.
-            let other = self.reach(trial, allowed * STEP.sqrt())?;
+            let other = self.reach(noise, allowed * STEP.sqrt())?;
             if judge.holds(&other.model, goal)? {
                 return Ok(other);
             }

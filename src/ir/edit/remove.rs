@@ -96,6 +96,27 @@ impl Graph {
         Ok(())
     }
 
+    /// Makes other values the outputs, and removes what none of them depends on: for running a part of a model. Changes the
+    /// signature.
+    ///
+    /// # Errors
+    /// Fails where one of the values is not in the graph.
+    pub fn cut(&mut self, outputs: &[ValueId]) -> Result<()> {
+        for old in mem::take(&mut self.outputs) {
+            self.value_mut(old.value)?.output_uses -= 1;
+        }
+        outputs.iter().try_for_each(|&output| self.add_output(output))?;
+        for node in self.topological_order()?.into_iter().rev() {
+            if self.node_outputs(node).into_iter().flatten().all(|output| self.is_unread(output)) {
+                self.remove_node(node)?;
+            }
+        }
+        for value in self.initializers() {
+            self.remove_unread_constant(value)?;
+        }
+        Ok(())
+    }
+
     /// Drops the `value_info` entry of a value that is no input of the graph; says whether there was one.
     ///
     /// # Errors
