@@ -248,11 +248,12 @@ impl Finder<'_> {
         }
         let groups = begun.into_iter().filter_map(|root| {
             let (values, places) = found.remove(&root)?;
-            let is_read_elsewhere = |&value: &ValueId| {
-                self.graph.value(value).is_output()
-                    || self.graph.uses(value).iter().any(|one| one.port == Port::Capture)
+            // Outputs of the graph, what inner graphs read, and what is to be kept.
+            let is_promised = |&value: &ValueId| {
+                let uses = self.graph.uses(value);
+                self.graph.use_count(value) > uses.len() || uses.iter().any(|one| one.port == Port::Capture)
             };
-            (!values.iter().any(is_read_elsewhere)).then(|| self.complete(values, places)).flatten()
+            (!values.iter().any(is_promised)).then(|| self.complete(values, places)).flatten()
         });
         groups.collect()
     }
