@@ -36,7 +36,14 @@ fn samples(path: &Path, model: &Model) -> Box<dyn Samples> {
 fn run(options: &str, model: &mut Model, calibration: Option<&dyn Samples>) -> Changed {
     upgrade(model, 21).unwrap();
     let scratch = Scratch::in_memory();
-    let env = Env { seed: 0, calibration, backend: BackendChoice::Auto, progress: &NoProgress, scratch: &scratch, statistics: StatisticsFiles::default() };
+    let env = Env {
+        seed: 0,
+        calibration,
+        backend: BackendChoice::Auto,
+        progress: &NoProgress,
+        scratch: &scratch,
+        statistics: StatisticsFiles::default(),
+    };
     let info = passes::find("quant4").unwrap();
     let pair =
         |option: &str| option.split_once('=').map(|(key, value)| (Some(key.to_owned()), value.to_owned())).unwrap();
