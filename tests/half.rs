@@ -17,7 +17,7 @@ use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch};
+use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
 use support::{corpus, python};
 
 /// The model after a pipeline; `data` is seeded calibration data.
@@ -31,6 +31,7 @@ fn shrunk(mut model: Model, pipeline: &str, data: Option<&str>) -> Model {
         backend: BackendChoice::Auto,
         scratch: &Scratch::in_memory(),
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
     };
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();
     manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap_or_else(|e| panic!("{pipeline}: {e}"));

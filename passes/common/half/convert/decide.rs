@@ -266,7 +266,7 @@ impl Walk<'_> {
             let producer = graph.producer(value);
             producer.is_some_and(|(producer, _)| graph.node(producer).is("DequantizeLinear"))
         };
-        if inputs.iter().flatten().any(|value| is_quantized(value)) {
+        if inputs.iter().flatten().any(is_quantized) {
             return because("it belongs to quantized arithmetic");
         }
         if held.is("Mul") && inputs.first() == inputs.get(1) {
