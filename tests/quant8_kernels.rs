@@ -11,7 +11,7 @@ use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch};
+use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
 use support::python;
 
@@ -230,6 +230,7 @@ fn quantized(case: &Case) -> Model {
         calibration: Some(&*calibration),
         backend: BackendChoice::Tract,
         progress: &NoProgress,
+        statistics: StatisticsFiles::default(),
         scratch: &scratch,
     };
     let info = passes::find("quant8").unwrap();
