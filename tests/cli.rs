@@ -203,7 +203,7 @@ fn typos_are_corrected() {
     fails(&["m.onnx", "-p", "", "-o", "o.onnx"], &["`none`"]);
     fails(&["inspct", "m.onnx"], &["did you mean `inspect`?"]);
     fails(&["chek"], &["did you mean `check`?"]);
-    fails(&["passes", "quant9"], &["did you mean `quant8`?"]);
+    fails(&["passes", "qunat8"], &["did you mean `quant8`?"]);
 }
 
 #[test]

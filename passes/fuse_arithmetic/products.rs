@@ -2,7 +2,7 @@
 
 use super::super::common::merge::{Merge, Operand};
 use super::super::common::{facts, pattern, reduction};
-use crate::ir::{AttrRef, AttrValue, Dim, Graph, NodeId, ValueId};
+use crate::ir::{AttrRef, AttrValue, DType, Dim, Graph, NodeId, ValueId};
 
 /// `(1 / x) y`: a quotient, where `x` is as large as `y`. A smaller `x` is cheaper to invert than `y` is to divide.
 pub(super) fn quotient(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
@@ -112,8 +112,10 @@ pub(super) fn matmul_of_einsum(graph: &Graph, node: NodeId, _: i64) -> Option<Me
         let axis = shape.rank().checked_sub(from_back)?;
         shape.0.get(axis).cloned().filter(|dim| *dim != Dim::Unknown)
     };
-    let is_float = facts::dtype(graph, left)?.is_float() && facts::dtype(graph, left) == facts::dtype(graph, right);
-    if summed(left, 1)? != summed(right, 2)? || !is_float {
+    // Not of bfloat16, which ONNX Runtime has an Einsum for on processors, but no MatMul.
+    let dtype = facts::dtype(graph, left)?;
+    let has_kernel = matches!(dtype, DType::F16 | DType::F32 | DType::F64) && facts::dtype(graph, right) == Some(dtype);
+    if summed(left, 1)? != summed(right, 2)? || !has_kernel {
         return None;
     }
     let inputs = [left, right].map(|value| Some(Operand::Value(value))).into();

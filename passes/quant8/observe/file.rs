@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::channels::Channels;
+use super::by_channel::Channels;
 use super::statistics::Statistics;
 use crate::error::{Error, Result};
 use crate::ir::Model;
