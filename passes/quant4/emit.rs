@@ -181,7 +181,7 @@ fn replace_by_dequantize(graph: &mut Graph, place: Place<'_>, packed: &Packed, n
     let in_columns = |values: &[i8]| layout.blocks_from_rows(&packed.layout.blocks_to_rows(values));
     let (depth, columns, blocks) = (layout.depth as u64, layout.inner as u64, layout.blocks() as u64);
     let constants = Constants::in_place_of(graph, place)?;
-    let levels = pack_nibbles(&layout.from_rows(&packed.level_rows()));
+    let levels = pack_nibbles(&layout.out_of_rows(&packed.level_rows()));
     let scales = layout.blocks_from_rows(&packed.layout.blocks_to_rows(&packed.scales));
     let mut inputs = vec![
         Some(constants.add(graph, "quantized", Tensor::new(packed.dtype(), vec![depth, columns], levels)?)?),

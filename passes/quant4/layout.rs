@@ -56,7 +56,7 @@ impl Layout {
     }
 
     /// Values in rows, put into the order of the tensor's elements.
-    pub(super) fn from_rows<T: Copy + Default>(self, rows: &[T]) -> Vec<T> {
+    pub(super) fn out_of_rows<T: Copy + Default>(self, rows: &[T]) -> Vec<T> {
         transposed(rows, self.outer, self.inner, self.depth)
     }
 
@@ -99,7 +99,7 @@ fn block_len(depth: usize, wanted: usize) -> usize {
     }
     let distance = |len: usize| (len as f64 / wanted as f64).ln().abs();
     let least = SHORTEST_BLOCK.min(wanted);
-    let divisors = (least..=2 * wanted).filter(|len| depth % len == 0);
+    let divisors = (least..=2 * wanted).filter(|len| depth.is_multiple_of(*len));
     divisors.min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(depth)
 }
 
@@ -140,7 +140,7 @@ mod tests {
         let elements: Vec<u32> = (0..24).collect();
         let rows = layout.to_rows(&elements);
         assert_eq!(rows[..8], [0, 3, 6, 9, 1, 4, 7, 10]);
-        assert_eq!(layout.from_rows(&rows), elements);
+        assert_eq!(layout.out_of_rows(&rows), elements);
         let blocks: Vec<u32> = (0..12).collect();
         assert_eq!(layout.blocks_from_rows(&blocks)[..6], [0, 2, 4, 1, 3, 5]);
         assert_eq!(layout.blocks_to_rows(&layout.blocks_from_rows(&blocks)), blocks);

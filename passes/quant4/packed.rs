@@ -30,7 +30,7 @@ impl Packed {
     /// Fails where the levels cannot be kept: the disk is full.
     pub(super) fn new(rows: &[f32], coded: &Coded, layout: Layout, grid: Grid, scratch: &Scratch) -> Result<Self> {
         let (signal, error) = energies(rows, &coded.restore(layout.block));
-        let levels = layout.from_rows(&coded.levels);
+        let levels = layout.out_of_rows(&coded.levels);
         let levels =
             if grid.is_four_bits() { pack_nibbles(&levels) } else { levels.iter().map(|&l| l as u8).collect() };
         Ok(Self {
@@ -72,7 +72,7 @@ impl Packed {
         let scales = layout.blocks_to_rows(&self.scales);
         let zeros = self.zeros.as_ref().map_or_else(|| vec![0; scales.len()], |zeros| layout.blocks_to_rows(zeros));
         let coded = Coded { levels: self.level_rows(), scales, zeros };
-        let values = layout.from_rows(&coded.restore(layout.block));
+        let values = layout.out_of_rows(&coded.restore(layout.block));
         Tensor::from_floats(like.dtype(), like.shape(), &values)
     }
 

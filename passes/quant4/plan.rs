@@ -74,7 +74,9 @@ impl Candidate {
         let rows = self.rows();
         let grid = self.grid(settings.grid, &rows);
         let group_len = rows.len() / grams.len().max(1);
-        if grams.is_empty() || group_len % self.layout.depth != 0 || grams.iter().any(|g| g.dim() != self.layout.depth)
+        if grams.is_empty()
+            || !group_len.is_multiple_of(self.layout.depth)
+            || grams.iter().any(|g| g.dim() != self.layout.depth)
         {
             return Ok(None);
         }

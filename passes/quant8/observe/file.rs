@@ -98,11 +98,8 @@ impl Recording {
             self.statistics.keys().eq(other.statistics.keys()) && self.channels.keys().eq(other.channels.keys());
         if !same_names {
             let lacks = |a: &Self, b: &Self| {
-                let names = b.statistics.keys().chain(b.channels.keys());
-                names
-                    .filter(|name| !a.statistics.contains_key(*name) && !a.channels.contains_key(*name))
-                    .next()
-                    .cloned()
+                let mut names = b.statistics.keys().chain(b.channels.keys());
+                names.find(|name| !a.statistics.contains_key(*name) && !a.channels.contains_key(*name)).cloned()
             };
             let odd = lacks(self, &other).or_else(|| lacks(&other, self)).unwrap_or_default();
             return Err(Error::invalid_data("the statistics are of other activations than those before them")
