@@ -40,20 +40,20 @@ fn output_types(model: &Model) -> Vec<String> {
     model.signature().outputs.iter().map(ToString::to_string).collect()
 }
 
-/// Shapes that are fixed make operators constant: fewer are left than without, or as few where none hung on shapes.
+/// Shapes that are fixed make operators constant: at most so many are left, and never more than without.
 #[test]
 fn fixed_shapes_fold_what_was_computed_from_them() {
-    for (name, steps, outputs, fewer) in [
-        ("minilm_l6.onnx", "set-dim=N:to=1,set-dim=S:to=128", "float[1,384] embedding", 20),
-        ("ppocr_v6_rec.onnx", "set-shape=x:to=1x3x48x320", "float[1,40,18710] fetch_name_0", 5),
-        ("silero_vad.onnx", "set-shape=input:to=1x?,set-shape=state:to=?x1x?", "float[?,1] output", 0),
+    for (name, steps, outputs, most) in [
+        ("minilm_l6.onnx", "set-dim=N:to=1,set-dim=S:to=128", "float[1,384] embedding", 227),
+        ("ppocr_v6_rec.onnx", "set-shape=x:to=1x3x48x320", "float[1,40,18710] fetch_name_0", 273),
+        ("silero_vad.onnx", "set-shape=input:to=1x?,set-shape=state:to=?x1x?", "float[?,1] output", 148),
     ] {
         let Some(path) = corpus::file(name) else { continue };
         let model = onnx::read(&path).unwrap();
         let fixed = run(&model, steps);
         assert_eq!(output_types(&fixed)[0], outputs, "{name}");
         let (open, folded) = (run(&model, "simplify").node_count(), run(&fixed, "simplify").node_count());
-        assert!(folded + fewer <= open, "{name}: {folded} operators with fixed shapes, {open} without");
+        assert!(folded <= most && folded <= open, "{name}: {folded} operators with fixed shapes, {open} without");
     }
 }
 
