@@ -57,12 +57,15 @@ fn build(_: &Opts) -> Result<Box<dyn Pass>> {
 
 impl Pass for Dce {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let mut changed = drop_functions(model, cx);
+        let mut changed = Changed::No;
         model.edit_graphs(|graph, path| {
             cx.enter(path);
             changed |= sweep(graph, cx)?;
             Ok(())
         })?;
+        // A call may have been dead.
+        cx.enter(&[]);
+        changed |= drop_functions(model, cx);
         Ok(changed)
     }
 }

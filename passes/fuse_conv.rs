@@ -64,6 +64,13 @@ impl Pass for FuseConv {
                         Err(reason) => Err(reason),
                     };
                     match folded {
+                        Ok(folded) if producer.is_larger(graph, node, &folded) => {
+                            cx.skipped(
+                                site,
+                                "what others read stays, and new weights beside it are larger than what goes",
+                            );
+                            Ok(Revisit::Unchanged)
+                        }
                         Ok(folded) => {
                             let into = graph.site(producer.node);
                             producer.absorb(graph, node, folded)?;

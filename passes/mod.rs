@@ -19,6 +19,7 @@ mod fuse_chains;
 mod fuse_conv;
 mod fuse_pad;
 mod inline_if;
+mod inline_loop;
 mod keep;
 mod layers;
 mod prune;
@@ -39,6 +40,7 @@ pub const ALL: &[PassInfo] = &[
     freeze_defaults::INFO,
     upgrade_opset::INFO,
     inline_if::INFO,
+    inline_loop::INFO,
     fold_constants::INFO,
     fold_reshape::INFO,
     dce::INFO,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::Samples;
+use onnx_shrink::error::ErrorKind;
 use onnx_shrink::ir::{Graph, Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
@@ -195,6 +196,18 @@ fn every_real_model_is_compared_without_inputs() {
             status => assert_eq!((status, data.contains(shown)), (Status::Passed, true), "{name}: {data}"),
         }
     }
+}
+
+/// One length fits one of the two sampling rates: ONNX Runtime loads no branch that cannot take it, and the result is to blame.
+#[test]
+fn a_shape_that_a_branch_cannot_take_makes_a_worse_file() {
+    let Some(path) = corpus::file("silero_vad.onnx") else { return };
+    if !has_onnxruntime() {
+        return corpus::skip("no ONNX Runtime");
+    }
+    let options = ShrinkOptions::new("set-shape=input:to=1x512,simplify".parse().unwrap());
+    let refusal = shrink(&path, &options, &NoProgress).unwrap().refusal.unwrap();
+    assert_eq!((refusal.kind(), refusal.what()), (ErrorKind::WorseFile, "the result does not load, the original does"));
 }
 
 fn dry_run(path: &Path, pipeline: &str) -> onnx_shrink::shrink::Report {

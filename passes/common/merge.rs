@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pattern::Match;
-use super::{edit, facts, inferred};
+use super::{edit, facts, inferred, size};
 use crate::error::{Result, Site};
 use crate::ir::{AttrValue, Graph, Model, NodeId, Tensor, ValueId, ValueType};
 use crate::pass::{Changed, Cx, Revisit, rewrite_graph, tally};
@@ -104,6 +104,9 @@ impl Merge {
                     return Ok(Err(reason));
                 }
             }
+            Self::Becomes { inputs, .. } if is_larger(graph, node, &inputs) => {
+                return Ok(Err("the constant that it would need takes more bytes than what goes"));
+            }
             Self::Becomes { op_type, inputs, attributes } => become_another(graph, node, op_type, inputs, attributes)?,
             Self::Absorbed { into, attribute, value } => {
                 let Some(between) = graph.output(into, 0) else { return Ok(Err("it has no output")) };
@@ -136,6 +139,41 @@ fn output_type(graph: &Graph, node: NodeId) -> ValueType {
     graph.output(node, 0).map_or(ValueType::Unknown, |output| graph.value(output).ty().clone())
 }
 
+fn name_of_operand(graph: &Graph, node: NodeId) -> String {
+    let label = graph.output(node, 0).map_or("", |value| graph.value(value).name());
+    format!("{label}_operand")
+}
+
+/// Whether the constants that come with other inputs take more bytes than the operators and constants that go with the old
+/// ones: those that others read too stay.
+fn is_larger(graph: &Graph, node: NodeId, inputs: &[Option<Operand>]) -> bool {
+    let name = name_of_operand(graph, node);
+    let bytes = |operand: &Operand| match operand {
+        Operand::Value(_) => 0,
+        Operand::New(tensor) => size::tensor_bytes(tensor, &name),
+    };
+    let new: u64 = inputs.iter().flatten().map(bytes).sum();
+    let stays = |&value: &ValueId| inputs.iter().flatten().any(|o| matches!(o, Operand::Value(kept) if *kept == value));
+    let mut going: Vec<ValueId> = graph.node_inputs(node).into_iter().flatten().filter(|value| !stays(value)).collect();
+    let mut freed = 0;
+    while let Some(value) = going.pop() {
+        if freed >= new {
+            break;
+        }
+        if graph.only_use(value).is_none() {
+            continue;
+        }
+        match graph.producer(value).filter(|&(first, _)| !graph.node(first).is("Constant")) {
+            None => freed += size::constant_bytes(graph, value),
+            Some((first, _)) => {
+                freed += size::node_bytes(graph, first);
+                going.extend(graph.node_inputs(first).into_iter().flatten().filter(|value| !stays(value)));
+            }
+        }
+    }
+    new > freed
+}
+
 fn become_another(
     graph: &mut Graph,
     node: NodeId,
@@ -143,14 +181,14 @@ fn become_another(
     inputs: Vec<Option<Operand>>,
     attributes: Vec<(&'static str, Option<AttrValue>)>,
 ) -> Result<()> {
-    let label = graph.output(node, 0).map_or_else(String::new, |v| graph.value(v).name().to_owned());
+    let name = name_of_operand(graph, node);
     let slots = graph.node(node).input_slots().max(inputs.len());
     let mut inputs = inputs.into_iter();
     for slot in 0..slots {
         let value = match inputs.next().flatten() {
             None => None,
             Some(Operand::Value(value)) => Some(value),
-            Some(Operand::New(tensor)) => Some(graph.add_initializer(&format!("{label}_operand"), tensor)),
+            Some(Operand::New(tensor)) => Some(graph.add_initializer(&name, tensor)),
         };
         graph.set_input(node, slot, value)?;
     }

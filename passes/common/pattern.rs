@@ -76,19 +76,22 @@ impl Match {
         })
     }
 
-    /// Puts the new operators in the place of all; the last takes over output and name of the last. Returns it.
+    /// Puts the new operators in the place of all; the last takes over output and name of the last. Returns the new ones.
     ///
     /// # Errors
     /// Fails where an edit does.
-    pub(in crate::passes) fn apply(self, graph: &mut Graph, last: NodeId) -> Result<Option<NodeId>> {
-        let Some(output) = graph.output(last, 0) else { return Ok(None) };
+    pub(in crate::passes) fn apply(self, graph: &mut Graph, last: NodeId) -> Result<Vec<NodeId>> {
+        let Some(output) = graph.output(last, 0) else { return Ok(Vec::new()) };
+        let mut placed = Vec::new();
         let read = graph.node_inputs(last).into_iter().flatten().collect();
         let name = graph.node(last).name().to_owned();
         let spec = if name.is_empty() { self.spec } else { self.spec.name(name) };
         let mut inputs: Vec<Option<ValueId>> = self.inputs.into_iter().map(Some).collect();
         if let Some((spec, inputs_before)) = self.before {
             let base = format!("{}_factor", graph.value(output).name());
-            inputs.push(Some(graph.add_op(spec, &inputs_before, &base, last)?));
+            let between = graph.add_op(spec, &inputs_before, &base, last)?;
+            placed.extend(graph.producer(between).map(|(node, _)| node));
+            inputs.push(Some(between));
         }
         let own = graph.add_value("replaced", ValueType::Unknown);
         let new = graph.add_node(spec, &inputs, &[own], last)?;
@@ -99,6 +102,7 @@ impl Match {
             edit::remove(graph, node)?;
         }
         edit::drop_unread_constants(graph, read)?;
-        Ok(Some(new))
+        placed.push(new);
+        Ok(placed)
     }
 }

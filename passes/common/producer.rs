@@ -1,7 +1,7 @@
 //! The operator with weights that writes a value: which one it is, and what its weights are.
 
 use super::affine::{Affine, ChannelLayout};
-use super::{edit, facts};
+use super::{edit, facts, size};
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, Tensor, ValueId};
 
@@ -119,6 +119,52 @@ impl Producer {
         Ok(Ok(Folded { weight, bias }))
     }
 
+    /// Whether new weights and a new bias take more bytes than what goes with `consumer`: constants that others read stay,
+    /// beside which those would come.
+    pub(in crate::passes) fn is_larger(&self, graph: &Graph, consumer: NodeId, folded: &Folded) -> bool {
+        let is_own = |value: ValueId| graph.use_count(value) == 1 && graph.constant(value).is_some();
+        let read = |node: NodeId| graph.node_inputs(node).into_iter().flatten().collect::<Vec<ValueId>>();
+        let gone: Vec<NodeId> = std::iter::once(consumer).chain(self.add).collect();
+        let constants: Vec<ValueId> =
+            gone.iter().flat_map(|&node| read(node)).filter(|&value| graph.constant(value).is_some()).collect();
+        // The operator names what it reads.
+        let naming = |slot: usize| match graph.input(self.node, slot) {
+            Some(_) => 0,
+            None => self.name_of_new(graph, slot).len() as u64 + 2,
+        };
+        let new = |slot: usize, tensor: &Option<Tensor>| {
+            let Some(tensor) = tensor else { return 0 };
+            let is_there = |&value: &ValueId| {
+                !is_own(value) && graph.constant(value).is_some_and(|present| present.same_as(tensor))
+            };
+            match graph.input(self.node, slot) {
+                Some(present) if is_own(present) => 0,
+                _ if slot == 2 && constants.iter().any(is_there) => 0,
+                _ => size::tensor_bytes(tensor, &self.name_of_new(graph, slot)) + naming(slot),
+            }
+        };
+        let name = |value: Option<ValueId>| value.map_or(0, |value| graph.value(value).name().len() as u64);
+        // The producer takes over the name of what the last one writes.
+        let freed: u64 = gone.iter().map(|&node| size::node_bytes(graph, node)).sum::<u64>()
+            + constants
+                .iter()
+                .filter(|&&value| is_own(value))
+                .map(|&value| size::constant_bytes(graph, value))
+                .sum::<u64>()
+            + name(graph.output(self.node, 0));
+        new(1, &folded.weight) + new(2, &folded.bias) + name(graph.output(consumer, 0)) > freed
+    }
+
+    /// The name of new weights, or of a new bias.
+    fn name_of_new(&self, graph: &Graph, slot: usize) -> String {
+        let weights = graph.value(self.weight_value).name();
+        match graph.input(self.node, 2) {
+            _ if slot == 1 => weights.to_owned(),
+            Some(bias) => graph.value(bias).name().to_owned(),
+            None => format!("{weights}_bias"),
+        }
+    }
+
     /// Removes the `Add`, whose output nothing reads any more. The constant it added is listed in `unread`.
     fn detach_add(&self, graph: &mut Graph, unread: &mut Vec<ValueId>) -> Result<()> {
         let Some(add) = self.add else {
@@ -152,15 +198,11 @@ impl Producer {
         if let Some(between) = between {
             graph.remove_value(between)?;
         }
-        let name = graph.value(self.weight_value).name().to_owned();
+        let names = [1, 2].map(|slot| self.name_of_new(graph, slot));
         if let Some(weight) = folded.weight {
-            unread.push(put(graph, target, 1, weight, &name)?);
+            unread.push(put(graph, target, 1, weight, &names[0])?);
         }
         if let Some(bias) = folded.bias {
-            let bias_name = match graph.input(target, 2) {
-                Some(bias) => graph.value(bias).name().to_owned(),
-                None => format!("{name}_bias"),
-            };
             // A constant that other operators go on reading need not be there twice.
             let is_same = |&value: &ValueId| {
                 graph.use_count(value) > 0 && graph.constant(value).is_some_and(|tensor| tensor.same_as(&bias))
@@ -170,7 +212,7 @@ impl Producer {
                     unread.extend(graph.input(target, 2));
                     graph.set_input(target, 2, Some(same))?;
                 }
-                None => unread.push(put(graph, target, 2, bias, &bias_name)?),
+                None => unread.push(put(graph, target, 2, bias, &names[1])?),
             }
             if graph.node(target).is("MatMul") {
                 graph.set_op_type(target, "Gemm")?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use super::super::common::inferred::trusts_inside;
+use super::super::common::size::constant_bytes;
 use super::inferred::Known;
-use super::size::constant_bytes;
 use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
 
 /// Knows shapes, and what follows from them.

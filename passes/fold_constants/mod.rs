@@ -28,7 +28,6 @@ mod facts;
 mod inferred;
 mod plan;
 mod single;
-mod size;
 
 use std::collections::BTreeSet;
 

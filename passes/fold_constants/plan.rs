@@ -9,12 +9,12 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::common::size::{constant_bytes, constant_node_bytes, info_bytes, node_bytes, tensor_bytes};
 use super::bound::bound;
 use super::eligible::{Stays, why_it_stays};
 use super::eval::{self, Call, Decline};
 use super::facts::{Facts, Scope, outer_constant};
 use super::single::{self, Versions};
-use super::size::{constant_bytes, constant_node_bytes, info_bytes, node_bytes, tensor_bytes};
 use crate::backend::BackendChoice;
 use crate::error::Result;
 use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};

@@ -44,7 +44,7 @@ pub(super) fn gate(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
         }
         let clipped = graph.add_op(spec, &operands, &label, node)?;
         let found = Match::new(NodeSpec::new("Mul"), vec![input, clipped], vec![product]);
-        Ok(found.apply(graph, node)?.into_iter().collect())
+        found.apply(graph, node)
     })))
 }
 

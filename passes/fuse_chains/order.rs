@@ -129,6 +129,31 @@ pub(super) fn operator_of_transposes(graph: &Graph, node: NodeId, opset: i64) ->
     Some(Merge::Replaced(Box::new(found)))
 }
 
+/// A Concat of values whose axes are turned alike: what it puts together is turned instead.
+pub(super) fn concat_of_transposes(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
+    if !graph.node(node).is("Concat") || graph.node(node).input_slots() < 2 {
+        return None;
+    }
+    let (mut turns, mut sources) = (Vec::new(), Vec::new());
+    for value in graph.node_inputs(node) {
+        let value = value?;
+        graph.only_use(value)?;
+        let turn = pattern::written_by(graph, value, "Transpose")?;
+        sources.push(graph.input(turn, 0)?);
+        turns.push(turn);
+    }
+    let perm = graph.node(*turns.first()?).attr_ints("perm")?;
+    if !turns.iter().all(|&turn| graph.node(turn).attr_ints("perm") == Some(perm)) {
+        return None;
+    }
+    let axis = graph.node(node).attr_int("axis", 1);
+    let place = if axis < 0 { axis + i64::try_from(perm.len()).ok()? } else { axis };
+    let axis = *perm.get(usize::try_from(place).ok()?)?;
+    let mut found = Match::new(NodeSpec::new("Transpose").attr("perm", perm.to_vec()), Vec::new(), turns);
+    found.before = Some((NodeSpec::new("Concat").attr("axis", axis), sources));
+    Some(Merge::Replaced(Box::new(found)))
+}
+
 /// An Expand to a shape that another operand has anyway: operators that broadcast need no Expand.
 pub(super) fn operator_of_expand(graph: &Graph, node: NodeId, opset: i64) -> Option<Merge> {
     let op_type = BINARY.iter().find(|op_type| graph.node(node).is(op_type))?;

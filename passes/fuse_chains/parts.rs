@@ -1,9 +1,10 @@
 //! Operators that take tensors apart and put them together.
 
+use super::super::common::facts::{self, Ints};
 use super::super::common::merge::{Merge, Operand};
-use super::super::common::pattern;
+use super::super::common::{edit, pattern};
 use super::layout::Slice;
-use crate::ir::{AttrValue, Graph, NodeId, ValueId};
+use crate::ir::{AttrValue, Dim, Graph, NodeId, ValueId};
 
 /// An end that stands for "to the last element".
 const PAST_EVERY_END: i64 = i32::MAX as i64;
@@ -48,6 +49,54 @@ pub(super) fn concat_of_split(graph: &Graph, node: NodeId, _: i64) -> Option<Mer
     let is_all = graph.node_outputs(split) == graph.node_inputs(node);
     let is_same_axis = held.attr_int("axis", 0) == graph.node(node).attr_int("axis", 1);
     (is_all && is_same_axis).then_some(Merge::HandsOn(graph.input(split, 0)?))
+}
+
+/// A Split that takes a Concat apart into what was put together.
+pub(super) fn split_of_concat(graph: &Graph, node: NodeId, _: i64) -> Option<Merge> {
+    if !graph.node(node).is("Split") {
+        return None;
+    }
+    let concat = pattern::written_by(graph, graph.input(node, 0)?, "Concat")?;
+    let axis = graph.node(concat).attr_int("axis", 1);
+    let parts: Vec<ValueId> = graph.node_inputs(concat).into_iter().collect::<Option<_>>()?;
+    let outputs = graph.node_outputs(node);
+    if graph.node(node).attr_int("axis", 0) != axis || parts.len() != outputs.len() {
+        return None;
+    }
+    let extent = |&part: &ValueId| {
+        let shape = facts::shape(graph, part)?;
+        let place = if axis < 0 { axis + i64::try_from(shape.rank()).ok()? } else { axis };
+        match shape.0.get(usize::try_from(place).ok()?)? {
+            Dim::Fixed(extent) => i64::try_from(*extent).ok(),
+            _ => None,
+        }
+    };
+    let extents: Vec<i64> = parts.iter().map(extent).collect::<Option<_>>()?;
+    let is_cut_there = match facts::ints(graph, node, "split", 1) {
+        Ints::Known(sizes) => sizes == extents,
+        // In equal parts.
+        Ints::Absent => extents.windows(2).all(|pair| pair[0] == pair[1]),
+        Ints::Computed => false,
+    };
+    let is_free = |&output: &ValueId| {
+        let held = graph.value(output);
+        !held.is_output() && !held.is_pinned() && !held.is_kept()
+    };
+    if !is_cut_there || !outputs.iter().flatten().all(is_free) {
+        return None;
+    }
+    Some(Merge::By(Box::new(move |graph, node| {
+        let mut again = Vec::new();
+        for (part, output) in parts.into_iter().zip(graph.node_outputs(node)) {
+            let Some(output) = output else { continue };
+            again.extend(graph.uses(output).into_iter().map(|one| one.node));
+            graph.replace_reads(output, part)?;
+        }
+        let read = graph.node_inputs(node).into_iter().flatten().collect();
+        graph.remove_node(node)?;
+        edit::drop_unread_chain(graph, read)?;
+        Ok(again)
+    })))
 }
 
 /// A Concat of Slices that follow each other, from the first element to the last.

@@ -6,8 +6,19 @@ use std::sync::Arc;
 
 use super::attr::Attribute;
 use super::graph::{Graph, NodeId, ValueId};
-use super::node::{Node, NodeSpec};
+use super::node::{Node, NodeSpec, Value};
+use super::signature::ValueType;
+use super::tensor::Tensor;
 use crate::error::Result;
+
+/// What an input of an inner graph is from now on; see [`Graph::bind_inputs`].
+#[derive(Debug, Clone)]
+pub enum Bound {
+    /// A constant.
+    Constant(Tensor),
+    /// The value of that name in a graph around it.
+    Outer(String),
+}
 
 /// How many graphs define each name; see [`Graph::inline`].
 #[derive(Debug, Clone, Default)]
@@ -43,6 +54,39 @@ fn visit_names(graph: &Graph, visit: &mut impl FnMut(&Arc<str>)) {
 }
 
 impl Graph {
+    /// Makes something else of the first inputs of an inner graph, in their order, so that nobody has to give them.
+    /// Changes the signature; edit through [`Graph::edit_subgraphs`].
+    ///
+    /// # Errors
+    /// Fails where an input has a default, or the graph defines a name that it is to read from around it.
+    pub fn bind_inputs(&mut self, bound: &[Bound]) -> Result<()> {
+        let taken = bound.len().min(self.inputs.len());
+        let inputs: Vec<ValueId> = self.inputs.drain(..taken).collect();
+        for (input, bound) in inputs.into_iter().zip(bound) {
+            let held = self.value_mut(input)?;
+            (held.is_input, held.info, held.ty) = (false, None, ValueType::Unknown);
+            match bound {
+                Bound::Constant(tensor) => self.define_constant(input, tensor.clone())?,
+                Bound::Outer(name) => {
+                    held.is_outer = true;
+                    let from = held.name.clone();
+                    self.rename_outer(&from, &Arc::from(name.as_str()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why [`Graph::inline`] cannot move this graph, once it takes no inputs.
+    pub fn why_not_inlined(&self) -> Option<&'static str> {
+        let any = |test: fn(&Value) -> bool| self.values().into_iter().any(|value| test(self.value(value)));
+        match () {
+            () if any(|value| value.is_sparse) => Some("the graph has sparse initializers"),
+            () if any(|value| value.is_pinned) => Some("other parts of the file refer to values of the graph by name"),
+            () => None,
+        }
+    }
+
     /// Replaces an operator by the graph that its attribute `attribute` holds and that takes no inputs: a branch of `If`.
     /// Values keep their names, except those that another graph defines as well, and the outputs, which take over the
     /// names that the outputs of the operator had. Where `has_initializers` is false, constants become operators.
@@ -181,12 +225,9 @@ impl Graph {
 
 /// Why the graph cannot be moved.
 fn obstacle(inner: &Graph, outputs: usize) -> Option<&'static str> {
-    let any = |test: fn(&super::node::Value) -> bool| inner.values().into_iter().any(|v| test(inner.value(v)));
     match () {
         () if !inner.inputs().is_empty() => Some("the graph takes inputs"),
         () if inner.outputs().len() != outputs => Some("the graph has another number of outputs than the operator"),
-        () if any(|value| value.is_sparse) => Some("the graph has sparse initializers"),
-        () if any(|value| value.is_pinned) => Some("other parts of the file refer to values of the graph by name"),
-        () => None,
+        () => inner.why_not_inlined(),
     }
 }

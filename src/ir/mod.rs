@@ -25,7 +25,7 @@ pub mod text;
 pub use attr::{AttrRef, AttrValue, Attribute};
 pub use dtype::DType;
 pub use graph::{Graph, NodeId, Port, Use, ValueId};
-pub use inline::NameCount;
+pub use inline::{Bound, NameCount};
 pub use keep::Kept;
 pub use model::{Function, Model};
 pub use node::{Inferred, Node, NodeSpec, Subgraph, Value};

@@ -1,5 +1,6 @@
 //! What a pass is given besides the model: data, a backend, a seed; and where its remarks go.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Scratch;
@@ -94,12 +95,13 @@ pub struct Cx<'a> {
     pass: &'static str,
     path: Vec<String>,
     remarks: Vec<Remark>,
+    skipped: BTreeSet<String>,
 }
 
 impl<'a> Cx<'a> {
     /// A context for one pass.
     pub fn new(env: &'a Env<'a>, pass: &'static str) -> Self {
-        Self { env, pass, path: Vec::new(), remarks: Vec::new() }
+        Self { env, pass, path: Vec::new(), remarks: Vec::new(), skipped: BTreeSet::new() }
     }
 
     /// Says which graph the following remarks are about: the path that
@@ -118,7 +120,7 @@ impl<'a> Cx<'a> {
         self.push(RemarkKind::Applied, site, text.into(), figures);
     }
 
-    /// Something matched and was left alone.
+    /// Something matched and was left alone. What is said of one place again and again is kept once.
     pub fn skipped(&mut self, site: Site, reason: impl Into<String>) {
         self.push(RemarkKind::Skipped, site, reason.into(), &[]);
     }
@@ -140,6 +142,9 @@ impl<'a> Cx<'a> {
 
     fn push(&mut self, kind: RemarkKind, site: Site, text: String, figures: &[(&'static str, f64)]) {
         let site = if self.path.is_empty() { site } else { site.in_path(&self.path) };
+        if kind == RemarkKind::Skipped && !self.skipped.insert(format!("{site}: {text}")) {
+            return;
+        }
         tracing::debug!(pass = self.pass, ?kind, %site, "{text}");
         self.remarks.push(Remark { pass: self.pass, kind, site, text, figures: figures.to_vec() });
     }

@@ -39,8 +39,8 @@ pub const PRESETS: &[Preset] = &[
         // What old files list as inputs hides constants from all others; identities and operators that do nothing hide
         // constants from folding and neighbours from fusion; folding decides conditions; fusion leaves constants and
         // operators behind that the last three see.
-        expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,fold-reshape,\
-                    fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
+        expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,inline-loop,\
+                    fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
                     dce",
         repeats: true,
     },

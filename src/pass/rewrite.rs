@@ -15,8 +15,12 @@ pub enum Revisit {
     Changed(Vec<NodeId>),
 }
 
+/// Sweeps over a graph at most. What a change makes match is looked at within a sweep; another sweep finds little.
+const MAX_SWEEPS: usize = 8;
+
 /// Offers every operator of a graph to a rule, in topological order, and those again that a change may have made match,
-/// until nothing is left. Near linear in operators where each change asks for few revisits.
+/// until nothing is left; then all of them once more where something changed, since an operator may match for having lost
+/// a neighbour far away. Near linear in operators where each change asks for few revisits.
 ///
 /// # Errors
 /// Passes on what the rule returns.
@@ -24,6 +28,17 @@ pub fn rewrite_graph(
     graph: &mut Graph,
     mut rule: impl FnMut(&mut Graph, NodeId) -> Result<Revisit>,
 ) -> Result<Changed> {
+    let mut changed = Changed::No;
+    for _ in 0..MAX_SWEEPS {
+        match sweep(graph, &mut rule)? {
+            Changed::No => break,
+            Changed::Yes => changed = Changed::Yes,
+        }
+    }
+    Ok(changed)
+}
+
+fn sweep(graph: &mut Graph, rule: &mut impl FnMut(&mut Graph, NodeId) -> Result<Revisit>) -> Result<Changed> {
     let mut queue: VecDeque<NodeId> = graph.topological_order()?.into();
     let mut queued: BTreeSet<NodeId> = queue.iter().copied().collect();
     let mut changed = Changed::No;

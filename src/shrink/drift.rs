@@ -77,19 +77,24 @@ fn measure_with(
     how.progress.start("comparing", samples.len() as u64);
     let before = load(backend, reference, &options).map_err(|e| cannot_run("the model", e))?;
     samples.settle(&|inputs| before.run(inputs).map(drop)).map_err(|e| cannot_run("the model", e))?;
-    let after = load(backend, candidate, &options).map_err(|e| match e.kind() {
-        // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
-        ErrorKind::Unsupported | ErrorKind::CannotValidate
-            if backend != BackendChoice::Tract && load(BackendChoice::OnnxRuntime, reference, &options).is_ok() =>
-        {
-            e.reframed(ErrorKind::WorseFile, "the result does not load, the original does")
-                .help("leave out the step that made it so: --dump-each writes the model after each one")
-        }
-        _ => does_not_run(e, "load"),
+    // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
+    let loads_alone = |error: &Error| {
+        matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::CannotValidate)
+            && backend != BackendChoice::Tract
+            && load(BackendChoice::OnnxRuntime, reference, &options).is_ok()
+            && load(BackendChoice::OnnxRuntime, candidate, &options).is_err()
+    };
+    let after = load(backend, candidate, &options).map_err(|e| match loads_alone(&e) {
+        true => does_not_load(e),
+        false => does_not_run(e, "load"),
     })?;
     let progress = |_, _| how.progress.advance(1);
     let compare_options = CompareOptions { noise: true, seed: how.seed, progress: Some(&progress) };
-    let report = compare(&*before, &*after, samples, &compare_options).map_err(|e| whose_fault(e, &*before, samples));
+    let report = compare(&*before, &*after, samples, &compare_options).map_err(|e| match loads_alone(&e) {
+        // tract took both and left the runs to ONNX Runtime.
+        true => does_not_load(e),
+        false => whose_fault(e, &*before, samples),
+    });
     how.progress.finish();
     report
 }
@@ -115,6 +120,12 @@ fn cannot_run(what: &str, error: Error) -> Error {
             .or_help("give inputs it was made for with --inputs"),
         _ => error,
     }
+}
+
+fn does_not_load(error: Error) -> Error {
+    error
+        .reframed(ErrorKind::WorseFile, "the result does not load, the original does")
+        .help("leave out the step that made it so: --dump-each writes the model after each one")
 }
 
 /// The candidate fails where the original does not.

@@ -42,7 +42,7 @@ impl Graph {
     }
 
     /// Renames a value that this graph reads from an enclosing one; it merges with `to` where that is read already.
-    pub(super) fn rename_outer(&mut self, from: &Arc<str>, to: &Arc<str>) -> Result<()> {
+    pub(in crate::ir) fn rename_outer(&mut self, from: &Arc<str>, to: &Arc<str>) -> Result<()> {
         let Some(&old) = self.names.get(from) else { return Ok(()) };
         if !self.value(old).is_outer {
             return Ok(());

@@ -11,7 +11,7 @@ fn nested(bytes: u64) -> u64 {
 }
 
 /// A tensor, as the value of an initializer of that name; in an attribute the name is empty.
-pub(super) fn tensor_bytes(tensor: &Tensor, name: &str) -> u64 {
+pub(in crate::passes) fn tensor_bytes(tensor: &Tensor, name: &str) -> u64 {
     if let Some(source) = tensor.source() {
         let own_name = source.name.as_deref().map_or(0, |own| nested(own.len() as u64));
         let stored = source.encoded_len() as u64 - own_name;
@@ -31,14 +31,14 @@ pub(super) fn tensor_bytes(tensor: &Tensor, name: &str) -> u64 {
 }
 
 /// A new `Constant` operator that yields a tensor.
-pub(super) fn constant_node_bytes(tensor: &Tensor, output: &str) -> u64 {
+pub(in crate::passes) fn constant_node_bytes(tensor: &Tensor, output: &str) -> u64 {
     // The attribute has a name, a type and the tensor; the operator its type and one output.
     let attribute = nested("value".len() as u64) + 3 + tensor_bytes(tensor, "");
     nested(nested(attribute) + nested("Constant".len() as u64) + nested(output.len() as u64))
 }
 
 /// An operator without its graphs, which folded operators do not have, and what `value_info` says of its outputs.
-pub(super) fn node_bytes(graph: &Graph, id: NodeId) -> u64 {
+pub(in crate::passes) fn node_bytes(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);
     let name = |value: Option<ValueId>| nested(value.map_or(0, |value| graph.value(value).name().len() as u64));
     let inputs: u64 = graph.node_inputs(id).into_iter().map(name).sum();
@@ -52,12 +52,12 @@ pub(super) fn node_bytes(graph: &Graph, id: NodeId) -> u64 {
 }
 
 /// What `value_info` says of a value.
-pub(super) fn info_bytes(graph: &Graph, value: ValueId) -> u64 {
+pub(in crate::passes) fn info_bytes(graph: &Graph, value: ValueId) -> u64 {
     graph.value(value).info.as_deref().map_or(0, |info| nested(info.encoded_len() as u64))
 }
 
 /// A constant of the graph, or nothing where it is none that this graph owns.
-pub(super) fn constant_bytes(graph: &Graph, value: ValueId) -> u64 {
+pub(in crate::passes) fn constant_bytes(graph: &Graph, value: ValueId) -> u64 {
     let held = graph.value(value);
     match (held.initializer(), graph.producer(value)) {
         (Some(tensor), _) if !held.is_input() && !held.is_pinned() => {
