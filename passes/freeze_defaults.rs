@@ -9,7 +9,8 @@
 //! wants to replace, and ONNX Runtime lets nobody do so. Every pass that needs constants finds none in such a file; this
 //! one comes first. The file gets version 4.
 //!
-//! In newer files an input with a default is there on purpose. It stays, unless `all=true` says that nobody replaces it.
+//! In newer files an input with a default is there on purpose, unless each of many initializers is one: PyTorch went on
+//! listing all of them up to version 1.3. What is there on purpose stays, unless `all=true` says that nobody replaces it.
 
 use crate::error::{Result, Site};
 use crate::ir::Model;
@@ -27,13 +28,17 @@ pub(super) const INFO: PassInfo = PassInfo {
         key: "all",
         kind: OptKind::Bool,
         default: Some("false"),
-        help: "whether to do so in files of IR version 4 and up too, where such an input is meant to be replaced",
+        help: "whether to do so in files of IR version 4 and up too where only some initializers are inputs, which are then \
+               meant to be replaced",
     }],
     build,
 };
 
 /// The first version of the file format in which initializers need not be inputs.
 const FREE_INITIALIZERS: i64 = 4;
+
+/// So many initializers are not all listed on purpose.
+const TOO_MANY_ON_PURPOSE: usize = 8;
 
 #[derive(Debug)]
 struct FreezeDefaults {
@@ -47,9 +52,11 @@ fn build(opts: &Opts) -> Result<Box<dyn Pass>> {
 impl Pass for FreezeDefaults {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let is_old = model.ir_version() < FREE_INITIALIZERS;
-        let listed = model.graph.initializers();
-        let listed: Vec<_> = listed.into_iter().filter(|&value| model.graph.value(value).is_input()).collect();
-        if !is_old && !self.all {
+        let initializers = model.graph.initializers();
+        let count = initializers.len();
+        let listed: Vec<_> = initializers.into_iter().filter(|&value| model.graph.value(value).is_input()).collect();
+        let is_habit = listed.len() == count && count >= TOO_MANY_ON_PURPOSE;
+        if !is_old && !is_habit && !self.all {
             for value in listed {
                 cx.skipped(model.graph.value_site(value), "an input with a default; `all=true` makes it a constant");
             }

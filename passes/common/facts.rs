@@ -48,8 +48,9 @@ pub(in crate::passes) fn cast_target(cast: &Node) -> Option<DType> {
 /// [`inferred`](super::inferred), or else what the file declares. Not for the file: names of dimensions may be made up.
 pub(in crate::passes) fn shape(graph: &Graph, value: ValueId) -> Option<Shape> {
     let held = graph.value(value);
-    let constant = || graph.constant(value).map(|tensor| Shape::fixed(tensor.shape().iter().copied()));
-    held.inferred().and_then(|inferred| inferred.shape.clone()).or_else(|| held.shape()).or_else(constant)
+    // Inference has taken in what the file declares, unless that cannot be.
+    let known = held.inferred().map_or_else(|| held.shape(), |inferred| inferred.shape.clone());
+    known.or_else(|| graph.constant(value).map(|tensor| Shape::fixed(tensor.shape().iter().copied())))
 }
 
 /// The number of axes of a value; also from the operators before it that tell it.

@@ -36,8 +36,8 @@ pub(in crate::passes) fn edit_graphs(
     if !is_asked {
         return model.edit_versioned_graphs(edit);
     }
-    if let Some(inference) = trusted(model)? {
-        learn(&mut model.graph, inference.main(), &BTreeMap::new())?;
+    if let Some(trusted) = trusted(model)? {
+        learn(&mut model.graph, &trusted, trusted.inference.main(), &BTreeMap::new())?;
     }
     model.edit_versioned_graphs(|graph, path, opset| {
         edit(graph, path, opset)?;
@@ -45,11 +45,19 @@ pub(in crate::passes) fn edit_graphs(
     })
 }
 
+/// What inference knows of a model.
+pub(in crate::passes) struct Trusted {
+    pub(in crate::passes) inference: Inference,
+    /// Whether what the file declares of computed values goes with that. Where it does not, inference went without it, and
+    /// so must whoever asks: exporters declare shapes that no run has.
+    pub(in crate::passes) agrees: bool,
+}
+
 /// What inference knows of a model; `None` where it is not to be relied on.
 ///
 /// # Errors
 /// Fails on a graph with a cycle.
-pub(in crate::passes) fn trusted(model: &Model) -> Result<Option<Inference>> {
+pub(in crate::passes) fn trusted(model: &Model) -> Result<Option<Trusted>> {
     let leaves_shape_open = |&input: &ValueId| {
         let held = model.graph.value(input);
         // The default tells a shape, but it is the caller's to choose.
@@ -59,11 +67,15 @@ pub(in crate::passes) fn trusted(model: &Model) -> Result<Option<Inference>> {
         return Ok(None);
     }
     let inference = infer::infer(&*without_untrusted_types(model)?)?;
-    if !inference.contradictions().is_empty() {
-        tracing::debug!("inferred shapes contradict declared ones: only the declared ones are used");
-        return Ok(None);
+    if inference.contradictions().is_empty() {
+        return Ok(Some(Trusted { inference, agrees: true }));
     }
-    Ok(Some(inference))
+    tracing::debug!("inferred shapes contradict declared ones, which are not used");
+    let mut copy = model.clone();
+    copy.edit_graphs(|graph, _| forget_types(graph))?;
+    let inference = infer::infer(&copy)?;
+    let is_sound = inference.contradictions().is_empty();
+    Ok(is_sound.then_some(Trusted { inference, agrees: false }))
 }
 
 /// Whether the types declared in an inner graph can be relied on. The inputs of a loop body change their shapes in some
@@ -107,10 +119,15 @@ fn forget_types(graph: &mut Graph) -> Result<()> {
 
 /// Keeps beside the values of a graph, and of those inside of it, what is known of them; `outer` is what is known of the
 /// values around it, by name.
-fn learn(graph: &mut Graph, facts: &GraphFacts, outer: &BTreeMap<String, Inferred>) -> Result<()> {
+fn learn(graph: &mut Graph, trusted: &Trusted, facts: &GraphFacts, outer: &BTreeMap<String, Inferred>) -> Result<()> {
+    if !trusted.agrees {
+        // To know nothing is better than to believe what the file says.
+        graph.values().into_iter().try_for_each(|value| graph.set_inferred(value, Some(Inferred::default())))?;
+    }
     for (value, fact) in facts.iter() {
         if graph.contains_value(value) {
-            graph.set_inferred(value, inferred(fact))?;
+            let known = inferred(fact).or_else(|| (!trusted.agrees).then(Inferred::default));
+            graph.set_inferred(value, known)?;
         }
     }
     for (name, known) in outer {
@@ -129,7 +146,7 @@ fn learn(graph: &mut Graph, facts: &GraphFacts, outer: &BTreeMap<String, Inferre
         graph.edit_subgraphs(node, |subgraphs| {
             for (index, inner) in subgraphs.iter_mut().enumerate() {
                 if let Some(facts) = facts.subgraph(node, index) {
-                    learn(&mut inner.graph, facts, &seen)?;
+                    learn(&mut inner.graph, trusted, facts, &seen)?;
                 }
             }
             Ok(())

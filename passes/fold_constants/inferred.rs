@@ -44,17 +44,16 @@ impl Known {
     }
 }
 
-/// What is known of the main graph and of the graphs inside of it, in the order of
-/// [`Graph::edit_outer_first`]. Nothing, where inference is not to be relied on.
+/// What is known of the main graph and of the graphs inside of it, in the order of [`Graph::edit_outer_first`]; and whether
+/// what the file declares can be relied on as well. Nothing is known where inference is not to be relied on.
 ///
 /// # Errors
 /// Fails on a graph with a cycle.
-pub(super) fn main_graphs(model: &Model) -> Result<Vec<Known>> {
+pub(super) fn main_graphs(model: &Model) -> Result<(Vec<Known>, bool)> {
     let mut found = Vec::new();
-    if let Some(inference) = inferred::trusted(model)? {
-        collect(&model.graph, Some(inference.main()), &mut found);
-    }
-    Ok(found)
+    let Some(trusted) = inferred::trusted(model)? else { return Ok((found, true)) };
+    collect(&model.graph, Some(trusted.inference.main()), &mut found);
+    Ok((found, trusted.agrees))
 }
 
 fn collect(graph: &Graph, facts: Option<&GraphFacts>, found: &mut Vec<Known>) {

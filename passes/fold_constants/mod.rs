@@ -116,7 +116,8 @@ fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skip
     let ir = model.ir_version();
     let model_opset = model.opset();
     let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
-    let mut inferred = inferred::main_graphs(model)?.into_iter();
+    let (inferred, trusts_main) = inferred::main_graphs(model)?;
+    let mut inferred = inferred.into_iter();
     let opsets = std::iter::once(model_opset).chain(function_opsets);
     for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {
         let is_function = place > 0;
@@ -126,7 +127,7 @@ fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skip
             skipped.enter(path);
             let depth = path.len() - root.len();
             enclosing.truncate(depth);
-            let is_trusted = enclosing.last().is_none_or(|outer| outer.trusts(graph));
+            let is_trusted = enclosing.last().map_or(is_function || trusts_main, |outer| outer.trusts(graph));
             let known = if is_function { None } else { inferred.next() }.unwrap_or_default();
             let surroundings = Surroundings {
                 versions: Versions { opset, ir },
