@@ -12,6 +12,8 @@ pub(super) enum Level {
     Integers,
     /// 8-bit weights, restored before float arithmetic.
     Weights,
+    /// 16-bit float weights, restored before float arithmetic.
+    Sixteen,
     /// As it was.
     Float,
 }

@@ -26,6 +26,7 @@ mod select;
 mod split;
 mod taps;
 mod weights;
+mod within;
 
 use base::Base;
 
@@ -75,7 +76,7 @@ impl Pass for Quant8 {
             cx.note("statistics of activations are neither read nor written: this mode uses none");
         }
         match self.settings.mode {
-            Mode::Weights => weights::quantize(model, &self.settings, cx),
+            Mode::Weights => self.quantize_weights(model, cx),
             Mode::Static => {
                 let samples = samples(cx.env).ok_or_else(no_data)?;
                 Ok(self.quantize_by_measuring(model, samples, self.settings.goal, cx)?.0)
@@ -123,6 +124,12 @@ fn no_data() -> Error {
 }
 
 impl Quant8 {
+    /// Weights alone, within the target.
+    fn quantize_weights(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        let levels = within::levels(model, &self.settings, cx)?;
+        weights::quantize(model, &self.settings.with_levels(levels), cx)
+    }
+
     /// Puts the best candidate in the place of the model, and says how many of its operators compute in integers.
     fn quantize_by_measuring<'a>(
         &self,
@@ -154,7 +161,7 @@ impl Quant8 {
     fn quantize_what_serves(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let Some(samples) = samples(cx.env) else {
             cx.note("weights: arithmetic stays float, since no calibration data was given");
-            return weights::quantize(model, &self.settings, cx);
+            return self.quantize_weights(model, cx);
         };
         let goal = match cx.env.calibration {
             Some(_) => self.settings.goal.or(Some(Goal { snr_db: Some(DEFAULT_TARGET_DB), ..Goal::default() })),
@@ -179,6 +186,6 @@ impl Quant8 {
             Err(error) => return Err(error),
         };
         cx.note(format!("weights: arithmetic stays float, since {reason}"));
-        weights::quantize(model, &self.settings, cx)
+        self.quantize_weights(model, cx)
     }
 }

@@ -43,7 +43,8 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         kind: OptKind::Float,
         default: None,
         help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
-               stays float; auto: 20 unless a target, top1 or acc-drop is told",
+               stays float, or keeps 16 bits; auto: 20 unless a target, top1 or acc-drop is told; weights: 30, and what costs \
+               most gets 16 bits; 0: do not measure",
     },
     OptSpec {
         key: "top1",

@@ -22,6 +22,7 @@ use super::options::{Form, Settings};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx};
+use crate::passes::common::half::{self, HalfType};
 use crate::passes::common::role::{Role, float_constant, role_of};
 use crate::passes::common::stored::store_parts;
 
@@ -52,6 +53,11 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         // Levels are of the main graph's tensors.
         let levels = if path.is_empty() { settings.levels.clone() } else { Levels::default() };
         let candidates = candidates(graph, settings, &levels, cx);
+        let is_wide = |candidate: &Candidate| levels.of(candidate.value) == Level::Sixteen;
+        let (wide, candidates): (Vec<Candidate>, Vec<Candidate>) = candidates.into_iter().partition(is_wide);
+        for candidate in wide {
+            changed |= half::store_one(graph, candidate.value, HalfType::F16, cx)?;
+        }
         let scratch = cx.env.scratch;
         // Entries of a table are looked up, not summed.
         let summed: Vec<bool> =

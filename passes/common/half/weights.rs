@@ -101,6 +101,36 @@ fn store_graph(graph: &mut Graph, settings: &Half, cx: &mut Cx<'_>) -> Result<Ch
     Ok(changed)
 }
 
+/// Keeps one constant in 16 bits, restored beside its first reader, and says so; nothing where it does not fit them.
+///
+/// # Errors
+/// Fails where it cannot be kept until it is written, or an edit fails, which is a defect.
+pub(in crate::passes) fn store_one(
+    graph: &mut Graph,
+    value: ValueId,
+    half: HalfType,
+    cx: &mut Cx<'_>,
+) -> Result<Changed> {
+    let Some((reader, tensor)) = float_constant(graph, value).filter(|(_, tensor)| tensor.dtype() == DType::F32) else {
+        return Ok(Changed::No);
+    };
+    let channels = channels(graph, value, reader, tensor.shape());
+    let candidate = Candidate { value, tensor, reader, lookups: Vec::new(), channels };
+    let site = graph.site(reader).with_tensor(graph.value(value).describe());
+    match candidate.narrow(half, cx.env.scratch)? {
+        Ok(kept) => {
+            let figures = figures(&candidate.tensor, kept.snr_db);
+            let text = replace(graph, &candidate, kept, half)?;
+            cx.measured(site, text, &figures);
+            Ok(Changed::Yes)
+        }
+        Err(misfit) => {
+            cx.skipped(site, misfit.reason(half));
+            Ok(Changed::No)
+        }
+    }
+}
+
 /// The constants of one graph that are worth it, in a stable order; says why where others are left alone.
 fn candidates(graph: &Graph, settings: &Half, cx: &mut Cx<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();

@@ -18,6 +18,12 @@ use crate::validate::Comparison;
 /// Samples that a tensor alone is measured on at most: what is chosen by that is measured again on more.
 const MAX_SAMPLES_ALONE: usize = 8;
 
+/// What of the bytes that 8 bits save is lost with 16.
+const SIXTEEN_BYTES: f64 = 1.0 / 3.0;
+
+/// The noise of 16-bit floats, of that of 8-bit integers with a scale a channel.
+pub(in crate::passes::quant8) const SIXTEEN_NOISE: f64 = 5e-4;
+
 /// Up to this part of the budget the noise of 8-bit weights in float arithmetic needs no closer look.
 const LITTLE: f64 = 0.1;
 
@@ -84,6 +90,12 @@ impl<'a> Search<'_, 'a> {
         for ((index, number, _), noise) in trials.iter().zip(measured) {
             items[*index].options[*number].noise = noise?;
         }
+        for item in &mut items {
+            if let (Some(eight), Some(sixteen)) = (place_of(item, Level::Weights), place_of(item, Level::Sixteen)) {
+                let noise = item.options[eight].noise.iter().map(|noise| noise * SIXTEEN_NOISE).collect();
+                item.options[sixteen].noise = noise;
+            }
+        }
         Ok(items)
     }
 
@@ -110,6 +122,7 @@ impl<'a> Search<'_, 'a> {
                 let levels = [
                     self.costs.contains_key(&value).then_some((Level::Integers, 0.0)),
                     stored.contains_key(&value).then_some((Level::Weights, time)),
+                    stored.contains_key(&value).then_some((Level::Sixteen, time + bytes * SIXTEEN_BYTES)),
                     Some((Level::Float, time + bytes)),
                 ];
                 let allowed = levels.into_iter().flatten().filter(|(level, _)| *level >= lowest);

@@ -15,6 +15,7 @@ mod stopwatch;
 use std::collections::BTreeMap;
 
 use self::cost::Cost;
+pub(super) use self::items::SIXTEEN_NOISE;
 use super::base::{Base, Candidate};
 use super::levels::{Level, Levels};
 use super::options::Settings;
@@ -26,7 +27,7 @@ use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
 /// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
-const MARGIN_DB: f64 = 1.0;
+pub(super) const MARGIN_DB: f64 = 1.0;
 
 /// Choices that are run at most before the best of them is taken.
 const MAX_CHOICES: usize = 6;
@@ -185,6 +186,7 @@ impl<'a> Search<'_, 'a> {
             }
             let kept = match level {
                 Level::Weights => "float arithmetic, 8-bit weights",
+                Level::Sixteen => "float arithmetic, 16-bit weights",
                 _ => "float",
             };
             let worst = lowest.noise.iter().copied().fold(0.0, f64::max);

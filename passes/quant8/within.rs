@@ -1,0 +1,135 @@
+//! `quant8=weights` within a target: which weights keep 16 bits, so that no output has more noise than it may.
+//!
+//! All weights start in 8 bits. Where running the result shows too much noise, each tensor is quantized alone and its noise
+//! measured; those that add most of it for their bytes get 16 bits.
+
+use rayon::prelude::*;
+
+use super::levels::{Level, Levels};
+use super::options::Settings;
+use super::search::{Goal, MARGIN_DB, SIXTEEN_NOISE};
+use super::{INFO, weights};
+use crate::data::{self, DataOptions, Hints, Samples};
+use crate::error::{ErrorKind, Result};
+use crate::ir::{Model, ValueId};
+use crate::pass::Cx;
+use crate::passes::common::choose::{Choice, Item, settle};
+use crate::passes::common::trial::Trial;
+use crate::validate::Comparison;
+
+/// What stands in for data where none was given.
+const STAND_IN: &str = "synthetic:8";
+
+/// Weights are run at no more bytes than this unless a target is told: the rest is left to be fast.
+const MEASURED_BYTES: u64 = 64 << 20;
+
+/// The target where none is told, in dB: beyond it hardly any task sees a difference.
+const DEFAULT_TARGET_DB: f64 = 30.0;
+
+/// Samples that a tensor alone is measured on at most: what is chosen by that is measured again on all.
+const SAMPLES_ALONE: usize = 3;
+
+/// The level of each weight tensor of the main graph with which the result stays within the target; all in 8 bits where the
+/// model cannot be run, or is too large to be run unasked.
+///
+/// # Errors
+/// Fails on data that does not fit the model.
+pub(super) fn levels(model: &Model, settings: &Settings, cx: &mut Cx<'_>) -> Result<Levels> {
+    let none = settings.levels.clone();
+    let asked = settings.goal.and_then(|goal: Goal| goal.snr_db);
+    let candidates = weights::candidates(&model.graph, settings, &none, &mut Cx::new(cx.env, INFO.name));
+    let bytes: u64 = candidates.iter().map(|candidate| candidate.tensor.byte_len()).sum();
+    if settings.goal.is_some_and(|goal| goal.top1.is_some() || goal.accuracy_drop.is_some()) {
+        cx.note("top1 and acc-drop are not searched for where arithmetic stays float: target is");
+    }
+    let is_asked = asked.is_some_and(|target| target > 0.0);
+    if candidates.is_empty() || asked == Some(0.0) {
+        return Ok(none);
+    }
+    if !is_asked && bytes > MEASURED_BYTES {
+        cx.note("the drift of 8-bit weights was not measured, since the model is large; target=30 does so");
+        return Ok(none);
+    }
+    let tensors: Vec<(ValueId, u64)> = candidates.iter().map(|c| (c.value, c.tensor.byte_len())).collect();
+    let target = asked.unwrap_or(DEFAULT_TARGET_DB);
+    let found = match cx.env.calibration {
+        Some(samples) => within(model, settings, &tensors, target, samples, cx),
+        None => {
+            let (signature, hints) = (model.signature(), Hints::from_model(model));
+            let options = DataOptions { signature: &signature, seed: cx.env.seed, hints: &hints, limit: None };
+            data::open(STAND_IN, &options).and_then(|samples| within(model, settings, &tensors, target, &*samples, cx))
+        }
+    };
+    match found {
+        // Made-up inputs suit no model for certain.
+        Err(error) if cx.env.calibration.is_none() || is_no_run(error.kind()) => {
+            cx.note(format!("the drift of 8-bit weights was not measured: {}", error.what()));
+            Ok(none)
+        }
+        found => found,
+    }
+}
+
+fn is_no_run(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::CannotValidate | ErrorKind::Unsupported)
+}
+
+fn within(
+    model: &Model,
+    settings: &Settings,
+    tensors: &[(ValueId, u64)],
+    target: f64,
+    samples: &dyn Samples,
+    cx: &mut Cx<'_>,
+) -> Result<Levels> {
+    let trial = match settings.is_timed {
+        true => Trial::new(model, samples, cx.env)?,
+        false => Trial::portable(model, samples, cx.env)?,
+    };
+    let env = cx.env;
+    let noises = |levels: &Levels, most: usize| -> Result<Vec<f64>> {
+        let mut draft = model.clone();
+        let _ = weights::quantize(&mut draft, &settings.with_levels(levels.clone()), &mut Cx::new(env, INFO.name))?;
+        Ok(trial.drift_on(&draft, most)?.iter().map(Comparison::noise_to_signal).collect())
+    };
+    let worst = |noises: &[f64]| noises.iter().copied().fold(0.0, f64::max);
+    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
+    let all = settings.levels.clone();
+    let noise = worst(&noises(&all, usize::MAX)?);
+    if noise <= budget {
+        return Ok(all);
+    }
+    cx.note(format!("all weights in 8 bits: {:.1} dB on {}", -10.0 * noise.log10(), samples.describe()));
+    let nothing = tensors.iter().fold(all.clone(), |levels, &(value, _)| levels.with(value, Level::Float));
+    env.progress.start("measuring layers", tensors.len() as u64);
+    let items = tensors
+        .par_iter()
+        .map(|&(value, bytes)| {
+            let eight = noises(&nothing.clone().with(value, Level::Weights), SAMPLES_ALONE)?;
+            env.progress.advance(1);
+            let sixteen = eight.iter().map(|noise| noise * SIXTEEN_NOISE).collect();
+            let option = |level, noise, share: f64| Choice { level, noise, cost: bytes as f64 * share };
+            let options = vec![option(Level::Weights, eight, 0.25), option(Level::Sixteen, sixteen, 0.5)];
+            Ok(Item { value, options })
+        })
+        .collect::<Result<Vec<Item<Level>>>>()?;
+    env.progress.finish();
+    let chosen_levels = |chosen: &[usize]| {
+        let levels = items.iter().zip(chosen).map(|(item, &option)| (item.value, item.options[option].level));
+        levels.fold(all.clone(), |levels, (value, level)| levels.with(value, level))
+    };
+    let settled = settle(&items, budget, |chosen| {
+        let levels = chosen_levels(chosen);
+        Ok((worst(&noises(&levels, usize::MAX)?), levels))
+    })?;
+    let levels = settled.unwrap_or_else(|| chosen_levels(&vec![1; items.len()]));
+    for item in &items {
+        if levels.of(item.value) == Level::Sixteen {
+            let alone = worst(&item.options[0].noise);
+            let text =
+                format!("16 bits, to reach {target} dB: in 8 bits alone, it leaves {:.1} dB", -10.0 * alone.log10());
+            cx.skipped(model.graph.value_site(item.value), text);
+        }
+    }
+    Ok(levels)
+}
