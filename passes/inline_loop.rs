@@ -158,16 +158,19 @@ fn inline_body(
     if body.graph.inputs().iter().any(|&input| body.graph.value(input).initializer().is_some()) {
         return Ok(Err("its body has inputs with defaults"));
     }
+    if carried.iter().any(|&value| inline::defines(&body.graph, graph.value(value).name())) {
+        return Ok(Err("its body has a value of the same name as one that it is given"));
+    }
     if let Some(reason) = body.graph.why_not_inlined() {
         return Ok(Err(reason));
     }
     // Runtimes give these two the rank that the body declares.
     let extents = |slot: usize| vec![1; declared_rank(&body.graph, slot)];
     let mut bound = vec![
-        Bound::Constant(Tensor::from_i64(extents(0), &[0])?),
-        Bound::Constant(Tensor::new(DType::Bool, extents(1), vec![1])?),
+        Some(Bound::Constant(Tensor::from_i64(extents(0), &[0])?)),
+        Some(Bound::Constant(Tensor::new(DType::Bool, extents(1), vec![1])?)),
     ];
-    bound.extend(carried.iter().map(|&value| Bound::Outer(graph.value(value).name().to_owned())));
+    bound.extend(carried.iter().map(|&value| Some(Bound::Outer(graph.value(value).name().to_owned()))));
     graph.edit_subgraphs(node, |subgraphs| {
         for body in subgraphs {
             body.graph.bind_inputs(&bound)?;

@@ -5,6 +5,7 @@ mod channels;
 mod common;
 mod dce;
 mod dedup_initializers;
+mod eliminate_carried;
 mod eliminate_common;
 mod eliminate_identity;
 mod eliminate_nop;
@@ -46,6 +47,7 @@ pub const ALL: &[PassInfo] = &[
     dce::INFO,
     eliminate_identity::INFO,
     eliminate_nop::INFO,
+    eliminate_carried::INFO,
     eliminate_common::INFO,
     dedup_initializers::INFO,
     fuse_chains::INFO,

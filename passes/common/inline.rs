@@ -76,6 +76,13 @@ pub(in crate::passes) fn run(what: Words, replace: Replace, model: &mut Model, c
 /// The noun of a remark and what comes behind it.
 pub(in crate::passes) type Words = (&'static str, &'static str);
 
+/// Whether a graph, or one inside of it, has a value of that name of its own: one around it cannot be read there then.
+pub(in crate::passes) fn defines(graph: &Graph, name: &str) -> bool {
+    let is_own = graph.find_value(name).is_some_and(|value| !graph.value(value).is_outer());
+    let inner = || graph.nodes().into_iter().flat_map(|node| graph.node(node).subgraphs());
+    is_own || inner().any(|inner| defines(&inner.graph, name))
+}
+
 fn holds_graphs(graph: &Graph) -> bool {
     graph.nodes().into_iter().any(|node| !graph.node(node).subgraphs().is_empty())
 }

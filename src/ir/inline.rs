@@ -54,15 +54,16 @@ fn visit_names(graph: &Graph, visit: &mut impl FnMut(&Arc<str>)) {
 }
 
 impl Graph {
-    /// Makes something else of the first inputs of an inner graph, in their order, so that nobody has to give them.
-    /// Changes the signature; edit through [`Graph::edit_subgraphs`].
+    /// Makes something else of some of the first inputs of an inner graph, in their order, so that nobody has to give them;
+    /// those without an entry stay. Changes the signature; edit through [`Graph::edit_subgraphs`].
     ///
     /// # Errors
     /// Fails where an input has a default, or the graph defines a name that it is to read from around it.
-    pub fn bind_inputs(&mut self, bound: &[Bound]) -> Result<()> {
-        let taken = bound.len().min(self.inputs.len());
-        let inputs: Vec<ValueId> = self.inputs.drain(..taken).collect();
+    pub fn bind_inputs(&mut self, bound: &[Option<Bound>]) -> Result<()> {
+        let inputs = self.inputs.clone();
         for (input, bound) in inputs.into_iter().zip(bound) {
+            let Some(bound) = bound else { continue };
+            self.inputs.retain(|&other| other != input);
             let held = self.value_mut(input)?;
             (held.is_input, held.info, held.ty) = (false, None, ValueType::Unknown);
             match bound {

@@ -40,7 +40,7 @@ pub const PRESETS: &[Preset] = &[
         // constants from folding and neighbours from fusion; folding decides conditions; fusion leaves constants and
         // operators behind that the last three see.
         expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,inline-loop,\
-                    fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
+                    eliminate-carried,fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
                     dce",
         repeats: true,
     },

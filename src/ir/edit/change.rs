@@ -64,6 +64,36 @@ impl Graph {
         Ok(())
     }
 
+    /// Takes input and output slots away from an operator; those behind them move up. Nothing may read what the outputs were.
+    ///
+    /// # Errors
+    /// Fails where an output is still read.
+    pub fn remove_slots(&mut self, node: NodeId, inputs: &[usize], outputs: &[usize]) -> Result<()> {
+        let stays = |slots: &[usize], all: Vec<Option<ValueId>>| -> Vec<Option<ValueId>> {
+            all.into_iter().enumerate().filter(|(slot, _)| !slots.contains(slot)).map(|(_, value)| value).collect()
+        };
+        let (read, written) = (self.node_inputs(node), self.node_outputs(node));
+        for &slot in outputs {
+            if let Some(value) = written.get(slot).copied().flatten().filter(|&value| !self.is_unread(value)) {
+                return Err(broken(format!("`{}` is still read", self.value(value).name())));
+            }
+        }
+        let gone: Vec<ValueId> = outputs.iter().filter_map(|&slot| written.get(slot).copied().flatten()).collect();
+        let edges = self.net.edges(node.0, Direction::Incoming).chain(self.net.edges(node.0, Direction::Outgoing));
+        let stale: Vec<_> = edges.filter(|edge| edge.port != Port::Capture).map(|edge| edge.id).collect();
+        stale.into_iter().for_each(|edge| self.net.remove_edge(edge));
+        let (read, written) = (stays(inputs, read), stays(outputs, written));
+        let held = self.node_mut(node)?;
+        (held.input_slots, held.output_slots) = (read.len() as u32, written.len() as u32);
+        for (slot, value) in read.into_iter().enumerate() {
+            value.into_iter().for_each(|value| self.connect_input(node, slot as u32, value));
+        }
+        for (slot, value) in written.into_iter().enumerate() {
+            value.into_iter().for_each(|value| self.connect_output(node, slot as u32, value));
+        }
+        gone.into_iter().try_for_each(|value| self.remove_value(value))
+    }
+
     /// Takes an initializer out of the inputs of the graph, so that no caller can replace it.
     ///
     /// # Errors
