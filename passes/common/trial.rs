@@ -20,6 +20,14 @@ const SQUEEZING: &[&str] = &["Softmax", "LogSoftmax", "Sigmoid"];
 /// Operators between such an activation and the output that change nothing, or were added by quantization.
 const TRANSPARENT: &[&str] = &["Identity", "Cast", "QuantizeLinear", "DequantizeLinear"];
 
+/// Samples that a tensor alone is measured on at most: what is chosen by that is measured again on more. Of large ones fewer
+/// do, which tell as much.
+const MAX_SAMPLES_ALONE: usize = 8;
+const MAX_LARGE_SAMPLES_ALONE: usize = 3;
+
+/// Elements of the inputs of a large sample.
+const LARGE_SAMPLE_ELEMENTS: u64 = 1 << 18;
+
 /// The outputs of the float model on some samples.
 pub(in crate::passes) struct Trial<'a> {
     samples: &'a dyn Samples,
@@ -88,6 +96,17 @@ impl<'a> Trial<'a> {
             }
         }
         Ok(totals)
+    }
+
+    /// The drift of a candidate in which a single tensor is another: on few samples.
+    ///
+    /// # Errors
+    /// Fails where no backend can run the candidate.
+    pub(in crate::passes) fn drift_alone(&self, candidate: &Model) -> Result<Vec<Comparison>> {
+        let first = self.samples.get(0)?;
+        let elements: u64 = first.iter().map(|(_, tensor)| tensor.len() as u64).sum();
+        let is_large = elements >= LARGE_SAMPLE_ELEMENTS;
+        self.drift_on(candidate, if is_large { MAX_LARGE_SAMPLES_ALONE } else { MAX_SAMPLES_ALONE })
     }
 
     /// So many of the chosen samples at most, spread evenly.

@@ -74,7 +74,7 @@ pub(super) fn reach(
         .map(|index| {
             let mut levels = vec![Level::Float; candidates.len()];
             levels[index] = lowest[index];
-            let noise = noises(&levels)?;
+            let noise = trial.drift_alone(&with(&levels)?)?.iter().map(Comparison::noise_to_signal).collect();
             cx.env.progress.advance(1);
             Ok(item(&candidates[index], lowest[index], &packed[index], &eights[index], noise))
         })

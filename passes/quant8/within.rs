@@ -26,9 +26,6 @@ const MEASURED_BYTES: u64 = 64 << 20;
 /// The target where none is told, in dB: beyond it hardly any task sees a difference.
 const DEFAULT_TARGET_DB: f64 = 30.0;
 
-/// Samples that a tensor alone is measured on at most: what is chosen by that is measured again on all.
-const SAMPLES_ALONE: usize = 3;
-
 /// The level of each weight tensor of the main graph with which the result stays within the target; all in 8 bits where the
 /// model cannot be run, or is too large to be run unasked.
 ///
@@ -87,15 +84,16 @@ fn within(
         false => Trial::portable(model, samples, cx.env)?,
     };
     let env = cx.env;
-    let noises = |levels: &Levels, most: usize| -> Result<Vec<f64>> {
+    let draft = |levels: &Levels| -> Result<Model> {
         let mut draft = model.clone();
         let _ = weights::quantize(&mut draft, &settings.with_levels(levels.clone()), &mut Cx::new(env, INFO.name))?;
-        Ok(trial.drift_on(&draft, most)?.iter().map(Comparison::noise_to_signal).collect())
+        Ok(draft)
     };
+    let noises = |drift: Vec<Comparison>| drift.iter().map(Comparison::noise_to_signal).collect::<Vec<f64>>();
     let worst = |noises: &[f64]| noises.iter().copied().fold(0.0, f64::max);
     let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
     let all = settings.levels.clone();
-    let noise = worst(&noises(&all, usize::MAX)?);
+    let noise = worst(&noises(trial.drift(&draft(&all)?)?));
     if noise <= budget {
         return Ok(all);
     }
@@ -105,7 +103,7 @@ fn within(
     let items = tensors
         .par_iter()
         .map(|&(value, bytes)| {
-            let eight = noises(&nothing.clone().with(value, Level::Weights), SAMPLES_ALONE)?;
+            let eight = noises(trial.drift_alone(&draft(&nothing.clone().with(value, Level::Weights))?)?);
             env.progress.advance(1);
             let sixteen = eight.iter().map(|noise| noise * SIXTEEN_NOISE).collect();
             let option = |level, noise, share: f64| Choice { level, noise, cost: bytes as f64 * share };
@@ -120,7 +118,7 @@ fn within(
     };
     let settled = settle(&items, budget, |chosen| {
         let levels = chosen_levels(chosen);
-        Ok((worst(&noises(&levels, usize::MAX)?), levels))
+        Ok((worst(&noises(trial.drift(&draft(&levels)?)?)), levels))
     })?;
     let levels = settled.unwrap_or_else(|| chosen_levels(&vec![1; items.len()]));
     for item in &items {

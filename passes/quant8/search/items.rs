@@ -15,9 +15,6 @@ use crate::passes::quant8::options::Settings;
 use crate::passes::quant8::{INFO, calibrate, weights};
 use crate::validate::Comparison;
 
-/// Samples that a tensor alone is measured on at most: what is chosen by that is measured again on more.
-const MAX_SAMPLES_ALONE: usize = 8;
-
 /// What of the bytes that 8 bits save is lost with 16.
 const SIXTEEN_BYTES: f64 = 1.0 / 3.0;
 
@@ -81,7 +78,7 @@ impl<'a> Search<'_, 'a> {
         let measured: Vec<Result<Vec<f64>>> = trials
             .par_iter()
             .map(|(.., settings)| {
-                let drift = trial.drift_on(&base.candidate(settings)?.model, MAX_SAMPLES_ALONE)?;
+                let drift = trial.drift_alone(&base.candidate(settings)?.model)?;
                 progress.advance(1);
                 Ok(noises(&drift))
             })
