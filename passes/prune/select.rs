@@ -62,7 +62,7 @@ impl Score {
 }
 
 impl Scored {
-    fn for_each(&self, mut visit: impl FnMut(u64)) {
+    pub(super) fn for_each(&self, mut visit: impl FnMut(u64)) {
         match self.score {
             // The bits of floats without a sign are in the order of the floats; NaN comes last.
             Score::Magnitude => self.tensor.for_each_f64(|weight| visit(weight.abs().to_bits())),

@@ -1,0 +1,224 @@
+//! What the user asks for.
+
+use std::path::PathBuf;
+
+use super::pattern::Pattern;
+use super::targets::Choice;
+use crate::error::{Error, Result};
+use crate::pass::{OptKind, OptSpec, Opts};
+
+pub(super) const OPTIONS: &[OptSpec] = &[
+    OptSpec {
+        key: "sparsity",
+        kind: OptKind::Ratio,
+        default: Some("0.5"),
+        help: "share of the weights that is zero afterwards",
+    },
+    OptSpec {
+        key: "threshold",
+        kind: OptKind::Float,
+        default: None,
+        help: "instead of a share: zero every weight of at most this magnitude",
+    },
+    OptSpec {
+        key: "scope",
+        kind: OptKind::Choice(&["layer", "global"]),
+        default: Some("global"),
+        help: "whether the share is one of each tensor or of all weights together: the smallest, or with calibration data \
+               those that cost the outputs of their layers least",
+    },
+    OptSpec {
+        key: "method",
+        kind: OptKind::Choice(&["auto", "l1", "random", "wanda", "sparsegpt", "obs"]),
+        default: Some("auto"),
+        help: "what goes: the smallest magnitude; at random from the seed; by magnitude and input; column after column or \
+               one by one, each made up for by those left; auto: with calibration data obs, sparsegpt where that would take \
+               too long, else l1",
+    },
+    OptSpec {
+        key: "repair",
+        kind: OptKind::Choice(&["auto", "true", "false"]),
+        default: Some("auto"),
+        help: "whether the weights left are fitted, layer after layer, to what the layers gave before, and biases with them; \
+               auto: where there is calibration data",
+    },
+    OptSpec {
+        key: "pattern",
+        kind: OptKind::Text,
+        default: None,
+        help: "N:M, instead of a share: of M weights in a row along the input axis N stay",
+    },
+    OptSpec {
+        key: "block",
+        kind: OptKind::Text,
+        default: None,
+        help: "RxC: tiles of R outputs by C inputs go as a whole; a share of each tensor",
+    },
+    OptSpec {
+        key: "dim",
+        kind: OptKind::UInt,
+        default: None,
+        help: "whole slices along this axis of each tensor go, by their norm; a share of each tensor",
+    },
+    OptSpec { key: "norm", kind: OptKind::Float, default: Some("2"), help: "the norm of slices" },
+    OptSpec {
+        key: "ends",
+        kind: OptKind::Choice(&["prune", "dense"]),
+        default: Some("prune"),
+        help: "whether layers with no other before or behind them are pruned too",
+    },
+    OptSpec {
+        key: "mask",
+        kind: OptKind::Path,
+        default: None,
+        help: "instead of a share: an .npz file with an array of 0 and 1 for each tensor to prune, by its name",
+    },
+    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
+    OptSpec {
+        key: "embeddings",
+        kind: OptKind::Bool,
+        default: Some("false"),
+        help: "whether tables that Gather reads are pruned too",
+    },
+    OptSpec {
+        key: "gzip",
+        kind: OptKind::Bool,
+        default: Some("true"),
+        help: "whether to report the size of the weights after gzip, which takes longer than pruning",
+    },
+];
+
+/// How much is pruned.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Amount {
+    /// A share of each tensor.
+    PerLayer(f64),
+    /// A share of all weights together.
+    Global(f64),
+    /// What is at most this large.
+    Threshold(f64),
+    /// What the file says.
+    Mask(PathBuf),
+}
+
+/// What says which weights go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Magnitude,
+    Random,
+    /// Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", 2023: magnitude times the norm of
+    /// the input, row by row.
+    Wanda,
+    SparseGpt,
+    Obs,
+}
+
+impl Method {
+    /// Whether it is told by what layers read.
+    pub(super) fn needs_data(self) -> bool {
+        matches!(self, Self::Wanda | Self::SparseGpt | Self::Obs)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Magnitude => "l1",
+            Self::Random => "random",
+            Self::Wanda => "wanda",
+            Self::SparseGpt => "sparsegpt",
+            Self::Obs => "obs",
+        }
+    }
+}
+
+/// What the user asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) amount: Amount,
+    /// `None` for the best there is.
+    pub(super) method: Option<Method>,
+    /// `None` for where there is calibration data.
+    pub(super) repairs: Option<bool>,
+    pub(super) pattern: Pattern,
+    pub(super) keeps_ends: bool,
+    pub(super) choice: Choice,
+    pub(super) measures_gzip: bool,
+}
+
+impl Settings {
+    /// Reads the options of a step.
+    ///
+    /// # Errors
+    /// Fails on options that contradict each other.
+    pub(super) fn new(opts: &Opts) -> Result<Self> {
+        let pattern = pattern(opts)?;
+        let method = match opts.choice("method") {
+            "l1" => Some(Method::Magnitude),
+            "random" => Some(Method::Random),
+            "wanda" => Some(Method::Wanda),
+            "sparsegpt" => Some(Method::SparseGpt),
+            "obs" => Some(Method::Obs),
+            _ => None,
+        };
+        Ok(Self {
+            amount: amount(opts, pattern)?,
+            method,
+            repairs: match opts.choice("repair") {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+            pattern,
+            keeps_ends: opts.choice("ends") == "dense",
+            choice: Choice { exclude: opts.names("exclude"), embeddings: opts.flag("embeddings") },
+            measures_gzip: opts.flag("gzip"),
+        })
+    }
+}
+
+fn amount(opts: &Opts, pattern: Pattern) -> Result<Amount> {
+    let clash = |key: &str, others: &[&str], help: &str| match others.iter().find(|other| opts.is_given(other)) {
+        Some(other) => Err(Error::usage(format!("`prune` takes either `{key}` or `{other}`")).help(help)),
+        None => Ok(()),
+    };
+    let share = opts.float("sparsity").unwrap_or_default();
+    if let Some(threshold) = opts.float("threshold") {
+        let help = "a threshold says for each weight on its own whether it goes";
+        clash("threshold", &["sparsity", "scope", "method", "pattern", "block", "dim", "mask"], help)?;
+        if threshold < 0.0 {
+            return Err(Error::usage("option `threshold` of `prune` is a magnitude").found(threshold.to_string()));
+        }
+        return Ok(Amount::Threshold(threshold));
+    }
+    if let Some(path) = opts.path("mask") {
+        let help = "a mask says for each weight whether it goes";
+        clash("mask", &["sparsity", "scope", "method", "pattern", "block", "dim"], help)?;
+        return Ok(Amount::Mask(path));
+    }
+    if opts.is_given("pattern") {
+        clash("pattern", &["sparsity", "scope"], "N:M says how many weights of each M stay")?;
+    }
+    Ok(match opts.choice("scope") {
+        "global" if pattern == Pattern::Free => Amount::Global(share),
+        _ => Amount::PerLayer(share),
+    })
+}
+
+fn pattern(opts: &Opts) -> Result<Pattern> {
+    let given: Vec<&str> = ["pattern", "block", "dim"].into_iter().filter(|key| opts.is_given(key)).collect();
+    if let [first, second, ..] = given.as_slice() {
+        return Err(Error::usage(format!("`prune` takes either `{first}` or `{second}`"))
+            .help("zeros have one form at a time"));
+    }
+    if let Some(text) = opts.text("pattern") {
+        return Pattern::parse_of(text);
+    }
+    if let Some(text) = opts.text("block") {
+        return Pattern::parse_block(text);
+    }
+    let Some(axis) = opts.uint("dim") else { return Ok(Pattern::Free) };
+    let norm = opts.float("norm").unwrap_or(2.0);
+    if norm <= 0.0 {
+        return Err(Error::usage("option `norm` of `prune` is above 0").found(norm.to_string()));
+    }
+    Ok(Pattern::Slices { axis: usize::try_from(axis).unwrap_or(usize::MAX), norm })
+}
