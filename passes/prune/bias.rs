@@ -43,15 +43,15 @@ impl Bias {
         is_vector(graph, value, rows, 0).then_some(Self { value, step: -1.0, scale })
     }
 
-    /// Shifts outputs by what the weights give too little.
+    /// Shifts outputs of a copy by what its weights give too little, starting from the constant of the original.
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn shift(self, graph: &mut Graph, shifts: &[f64]) -> Result<()> {
-        let Some(old) = graph.constant(self.value) else { return Ok(()) };
+    pub(super) fn shift(self, original: &Graph, copy: &mut Graph, shifts: &[f64]) -> Result<()> {
+        let Some(old) = original.constant(self.value) else { return Ok(()) };
         let shift = |row: usize| shifts.get(row).copied().unwrap_or(0.0);
         let new = old.map_f64(|row, value| value + self.step * self.scale * shift(row))?;
-        if new.is_finite() { graph.set_constant(self.value, new) } else { Ok(()) }
+        if new.is_finite() { copy.set_constant(self.value, new) } else { Ok(()) }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use super::pattern::Pattern;
-use super::targets::Choice;
+use super::targets::{Choice, Target};
 use crate::error::{Error, Result};
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::glob::Glob;
+use crate::passes::common::goal::Goal;
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
@@ -34,6 +36,37 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "what goes: the smallest magnitude; at random from the seed; by magnitude and input; column after column or \
                one by one, each made up for by those left; auto: with calibration data obs, sparsegpt where that would take \
                too long, else l1",
+    },
+    OptSpec {
+        key: "target",
+        kind: OptKind::Float,
+        default: None,
+        help: "instead of a share: the most that leaves this signal-to-noise ratio in dB in every output, before a last \
+               Softmax or Sigmoid, on calibration data that is kept back",
+    },
+    OptSpec {
+        key: "top1",
+        kind: OptKind::Ratio,
+        default: None,
+        help: "instead of a share: the most at which the best score is that of the original so often: 0.995",
+    },
+    OptSpec {
+        key: "acc-drop",
+        kind: OptKind::Float,
+        default: None,
+        help: "instead of a share: the most that loses so many points of accuracy, on calibration data with labels: 0.2",
+    },
+    OptSpec {
+        key: "steps",
+        kind: OptKind::UInt,
+        default: Some("1"),
+        help: "in so many steps, each pruned further and fitted again",
+    },
+    OptSpec {
+        key: "schedule",
+        kind: OptKind::Choice(&["polynomial", "constant"]),
+        default: Some("polynomial"),
+        help: "the share of each step: polynomial: much at first, less and less later; constant: all of it in each",
     },
     OptSpec {
         key: "repair",
@@ -73,6 +106,12 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         default: None,
         help: "instead of a share: an .npz file with an array of 0 and 1 for each tensor to prune, by its name",
     },
+    OptSpec {
+        key: "ratio",
+        kind: OptKind::Names,
+        default: None,
+        help: "NAME@SHARE: another share for a tensor or an operator; `*` stands for any characters",
+    },
     OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
     OptSpec {
         key: "embeddings",
@@ -99,6 +138,25 @@ pub(super) enum Amount {
     Threshold(f64),
     /// What the file says.
     Mask(PathBuf),
+}
+
+impl Amount {
+    /// A part of the share; the whole where it is no share.
+    pub(super) fn part(&self, part: f64) -> Self {
+        match self {
+            Self::PerLayer(share) => Self::PerLayer(share * part),
+            Self::Global(share) => Self::Global(share * part),
+            Self::Threshold(_) | Self::Mask(_) => self.clone(),
+        }
+    }
+
+    /// The share, where it is one.
+    pub(super) fn share(&self) -> Option<f64> {
+        match self {
+            Self::PerLayer(share) | Self::Global(share) => Some(*share),
+            Self::Threshold(_) | Self::Mask(_) => None,
+        }
+    }
 }
 
 /// What says which weights go.
@@ -139,6 +197,13 @@ pub(super) struct Settings {
     /// `None` for where there is calibration data.
     pub(super) repairs: Option<bool>,
     pub(super) pattern: Pattern,
+    /// What the result has to reach, where that says how much goes.
+    pub(super) goal: Option<Goal>,
+    pub(super) steps: u64,
+    /// Whether each step takes all that is to go.
+    pub(super) is_constant: bool,
+    /// Shares of tensors that have their own.
+    pub(super) ratios: Vec<(Glob, f64)>,
     pub(super) keeps_ends: bool,
     pub(super) choice: Choice,
     pub(super) measures_gzip: bool,
@@ -168,10 +233,55 @@ impl Settings {
                 _ => None,
             },
             pattern,
+            goal: goal(opts)?,
+            steps: match opts.uint("steps").unwrap_or(1) {
+                0 => return Err(Error::usage("option `steps` of `prune` is at least 1").found("0")),
+                steps => steps,
+            },
+            is_constant: opts.choice("schedule") == "constant",
+            ratios: opts.names("ratio").iter().map(|text| ratio(text)).collect::<Result<Vec<(Glob, f64)>>>()?,
             keeps_ends: opts.choice("ends") == "dense",
             choice: Choice { exclude: opts.names("exclude"), embeddings: opts.flag("embeddings") },
             measures_gzip: opts.flag("gzip"),
         })
+    }
+
+    /// The part of what is to go that goes in each step: cubic, as in Zhu and Gupta, "To prune, or not to prune", 2017.
+    pub(super) fn parts(&self) -> Vec<f64> {
+        let part =
+            |step: u64| if self.is_constant { 1.0 } else { 1.0 - (1.0 - step as f64 / self.steps as f64).powi(3) };
+        (1..=self.steps).map(part).collect()
+    }
+
+    /// The share of a target that has its own: the last that names it, or the operator that reads it.
+    pub(super) fn ratio_of(&self, target: &Target) -> Option<f64> {
+        let operator = target.site.node.as_deref().unwrap_or_default();
+        let names = |glob: &Glob| glob.matches(&target.name) || glob.matches(operator);
+        self.ratios.iter().rev().find(|(glob, _)| names(glob)).map(|(_, share)| *share)
+    }
+}
+
+fn goal(opts: &Opts) -> Result<Option<Goal>> {
+    let goal = Goal { snr_db: opts.float("target"), top1: opts.float("top1"), accuracy_drop: opts.float("acc-drop") };
+    let others = ["sparsity", "threshold", "pattern", "mask", "dim"];
+    if goal == Goal::default() {
+        return Ok(None);
+    }
+    match others.into_iter().find(|key| opts.is_given(key)) {
+        Some(other) => Err(Error::usage(format!("`prune` takes either what is to be reached or `{other}`"))
+            .help("`target`, `top1` and `acc-drop` say how much goes")),
+        None => Ok(Some(goal)),
+    }
+}
+
+/// Reads `NAME@SHARE`.
+fn ratio(text: &str) -> Result<(Glob, f64)> {
+    let parts = text.rsplit_once('@').and_then(|(name, share)| Some((name, share.parse::<f64>().ok()?)));
+    match parts {
+        Some((name, share)) if (0.0..=1.0).contains(&share) => Ok((Glob::new(name), share)),
+        _ => Err(Error::usage("option `ratio` of `prune` names a tensor or an operator and its share")
+            .expected("NAME@SHARE, with a share from 0 to 1: fc*@0.9")
+            .found(format!("`{text}`"))),
     }
 }
 
@@ -206,8 +316,9 @@ fn amount(opts: &Opts, pattern: Pattern) -> Result<Amount> {
 fn pattern(opts: &Opts) -> Result<Pattern> {
     let given: Vec<&str> = ["pattern", "block", "dim"].into_iter().filter(|key| opts.is_given(key)).collect();
     if let [first, second, ..] = given.as_slice() {
-        return Err(Error::usage(format!("`prune` takes either `{first}` or `{second}`"))
-            .help("zeros have one form at a time"));
+        return Err(
+            Error::usage(format!("`prune` takes either `{first}` or `{second}`")).help("zeros have one form at a time")
+        );
     }
     if let Some(text) = opts.text("pattern") {
         return Pattern::parse_of(text);

@@ -78,10 +78,12 @@ impl Axes {
             }
             Pattern::Block { outputs, inputs } => {
                 let per_group = (self.shape[self.output] / self.groups).max(1);
-                let (group, place) = (self.index(element, self.output) / per_group, self.index(element, self.output) % per_group);
+                let (group, place) =
+                    (self.index(element, self.output) / per_group, self.index(element, self.output) % per_group);
                 let (down, across) = (per_group.div_ceil(outputs), self.shape[self.input].div_ceil(inputs));
                 let rest = self.rest(element, &[self.output, self.input]);
-                ((rest * self.groups + group) * down + place / outputs) * across + self.index(element, self.input) / inputs
+                ((rest * self.groups + group) * down + place / outputs) * across
+                    + self.index(element, self.input) / inputs
             }
             Pattern::Slices { axis, .. } => self.index(element, axis.min(self.shape.len() - 1)),
         };
@@ -211,7 +213,8 @@ impl Columns {
         let first = columns.iter().map(|&column| self.group(column)).min().unwrap_or(0);
         let last = columns.iter().map(|&column| self.group(column)).max().unwrap_or(0);
         let across = last - first + 1;
-        let of_row = |row: usize| columns.iter().map(move |&c| (row / self.rows.max(1) * across + self.group(c) - first) as u32);
+        let of_row =
+            |row: usize| columns.iter().map(move |&c| (row / self.rows.max(1) * across + self.group(c) - first) as u32);
         (0..rows).flat_map(of_row).collect()
     }
 }

@@ -5,13 +5,17 @@ use std::io::{self, Write};
 use flate2::{Compression, write::GzEncoder};
 use rayon::prelude::*;
 
+use super::options::Settings;
+use super::pattern::Pattern;
 use super::targets::Target;
 use crate::ir::Tensor;
 use crate::pass::{Cx, counted};
 
 /// Says for every tensor that changed how much of it is zero, and for all together. `results` are the tensors afterwards,
 /// in the order of the targets.
-pub(super) fn report(targets: &[Target], results: &[Tensor], measures_gzip: bool, cx: &mut Cx<'_>) {
+pub(super) fn report(targets: &[Target], results: &[Tensor], settings: &Settings, cx: &mut Cx<'_>) {
+    let (measures_gzip, pattern) = (settings.measures_gzip, settings.pattern);
+    let mut is_changed = false;
     let (mut elements, mut zeros, mut bytes) = (0, 0, 0);
     for (target, result) in targets.iter().zip(results) {
         let count = target.tensor.len();
@@ -20,12 +24,10 @@ pub(super) fn report(targets: &[Target], results: &[Tensor], measures_gzip: bool
         zeros += zeros_after;
         bytes += target.tensor.byte_len();
         if !result.same_as(&target.tensor) {
+            is_changed = true;
             let (before, after) = (ratio(zeros_before, count), ratio(zeros_after, count));
-            let text = format!(
-                "{zeros_after} of {count} weights are zero: {}, {} before",
-                percent(after),
-                percent(before)
-            );
+            let text =
+                format!("{zeros_after} of {count} weights are zero: {}, {} before", percent(after), percent(before));
             let figures = [("sparsity", after), ("sparsity_before", before), ("elements", count as f64)];
             cx.measured(target.site.clone(), text, &figures);
         }
@@ -42,6 +44,27 @@ pub(super) fn report(targets: &[Target], results: &[Tensor], measures_gzip: bool
         text += &format!("; their {bytes} bytes are {after} after gzip, {before} before pruning");
     }
     cx.note(text + "; zeros alone do not make an ONNX file smaller: compress it for transport");
+    if is_changed {
+        cx.note(use_of_zeros(pattern));
+    }
+}
+
+/// What runtimes make of zeros of that form.
+fn use_of_zeros(pattern: Pattern) -> &'static str {
+    match pattern {
+        Pattern::Of { kept: 2, of: 4 } => {
+            "TensorRT skips two zeros of four in Conv and MatMul, on NVIDIA GPUs from Ampere on and where it is asked to \
+             (--sparsity=enable); ONNX Runtime and tract multiply by them as by any number, and are no faster"
+        }
+        Pattern::Slices { .. } => {
+            "ONNX Runtime and tract multiply by zeros as by any number, and are no faster: the pass `channels` takes whole \
+             slices out"
+        }
+        _ => {
+            "ONNX Runtime and tract multiply by zeros as by any number, and are no faster; OpenVINO keeps 8-bit matrices \
+             packed on processors with AMX where it is asked to (CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE)"
+        }
+    }
 }
 
 /// The number of zeros of a tensor.

@@ -54,9 +54,8 @@ pub(super) fn prune(rows: &mut [f64], moments: MatRef<'_, f64>, wanted: Wanted<'
         if !wanted.columns.is_of() {
             // Exactly the share of all columns up to here.
             let due = ((count * end) as f64 * (wanted.share + f64::EPSILON)) as usize;
-            let costs: Vec<f64> = (left.chunks(dim))
-                .flat_map(|row| (start..end).map(|j| cost(row[j], factor[j * dim + j])))
-                .collect();
+            let costs: Vec<f64> =
+                (left.chunks(dim)).flat_map(|row| (start..end).map(|j| cost(row[j], factor[j * dim + j]))).collect();
             let chosen = smallest(&costs, &wanted.columns.tiles(&order[start..end], count), due.saturating_sub(gone));
             for (row, chosen) in goes.chunks_mut(dim).zip(chosen.chunks(width)) {
                 row[start..end].copy_from_slice(chosen);

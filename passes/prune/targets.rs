@@ -36,7 +36,7 @@ const QUANTIZED: &[&str] = &[
 pub(super) type Place = (usize, ValueId);
 
 /// A tensor to prune.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) place: Place,
     pub(super) tensor: Tensor,
@@ -122,6 +122,24 @@ pub(super) fn contents(copy: &Model, targets: &[Target]) -> Result<Vec<Tensor>> 
         })?;
     }
     Ok(targets.iter().map(|target| found.remove(&target.place).unwrap_or_else(|| target.tensor.clone())).collect())
+}
+
+/// Puts new contents in the place of the targets.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn place(model: &mut Model, targets: &[Target], tensors: Vec<Tensor>) -> Result<()> {
+    let mut edits: BTreeMap<usize, Vec<(ValueId, Tensor)>> = BTreeMap::new();
+    for (target, tensor) in targets.iter().zip(tensors) {
+        let (graph, value) = target.place;
+        if !tensor.same_as(&target.tensor) {
+            edits.entry(graph).or_default().push((value, tensor));
+        }
+    }
+    for_each_graph(model, |graph, number| {
+        let edits = edits.remove(&number).unwrap_or_default();
+        edits.into_iter().try_for_each(|(value, tensor)| graph.set_constant(value, tensor))
+    })
 }
 
 struct Search<'a> {
