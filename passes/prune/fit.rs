@@ -12,7 +12,7 @@ use crate::calib::{Gram, PairGram};
 
 /// So much of the mean of the diagonal is added to it at least, which is the share of SparseGPT (Frantar and Alistarh,
 /// 2023), and at most: moments of few rows say too much about some directions.
-const DAMPING: std::ops::RangeInclusive<f64> = 0.01..=0.1;
+const DAMPING: std::ops::RangeInclusive<f64> = 0.01..=0.5;
 
 /// With fewer rows than this for each number of a row, damping is at its most; from there on it falls as rows grow.
 const FEW_ROWS: f64 = 1.0;

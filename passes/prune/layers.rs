@@ -22,11 +22,14 @@ pub(super) struct Measured {
     pub(super) bias: Option<Bias>,
 }
 
+/// Places among the targets, with the reason why they cannot be measured.
+pub(super) type Others = Vec<(usize, &'static str)>;
+
 /// The targets that can be measured, in the order in which the model computes them, and why the others cannot.
 ///
 /// # Errors
 /// Fails where the graph has a cycle.
-pub(super) fn measured(model: &Model, targets: &[Target]) -> Result<(Vec<Measured>, Vec<(usize, &'static str)>)> {
+pub(super) fn measured(model: &Model, targets: &[Target]) -> Result<(Vec<Measured>, Others)> {
     let order = model.graph.topological_order()?;
     let (mut found, mut others) = (Vec::new(), Vec::new());
     for (place, target) in targets.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Which rule prunes which tensor, and the model that comes of it.
 
 use super::budget::{self, Costs};
-use super::layers::{self, Measured};
+use super::layers::{self, Measured, Others};
 use super::obs;
 use super::options::{Amount, Method, Settings};
 use super::pattern::Pattern;
@@ -34,7 +34,7 @@ pub(super) struct Planner<'p> {
     samples: &'p dyn Samples,
     env: &'p Env<'p>,
     measured: Vec<Measured>,
-    others: Vec<(usize, &'static str)>,
+    others: Others,
     method: Method,
     /// What weights cost, where that is what decides.
     costs: Vec<Costs>,
@@ -45,7 +45,7 @@ pub(super) struct Planner<'p> {
 pub(super) struct Planned {
     pub(super) model: Model,
     /// Targets that went by magnitude, and why.
-    pub(super) unfitted: Vec<(usize, &'static str)>,
+    pub(super) unfitted: Others,
 }
 
 impl<'p> Planner<'p> {
@@ -74,7 +74,7 @@ impl<'p> Planner<'p> {
             let weighing = budget::Weighing {
                 is_exact,
                 pattern: settings.pattern,
-                probe: settings.amount.share().filter(|_| is_exact && is_shared_out),
+                probe: settings.amount.share().filter(|_| is_shared_out),
             };
             planner.costs = budget::costs(model, (&planner.so_far, &planner.measured), weighing, samples, env)?;
         }
