@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::fit::Equations;
-use super::layers::Measured;
+use super::measured::Measured;
 use super::obs::{self, Groups};
 use super::pattern::{Pattern, smallest};
 use super::share_of;

@@ -33,7 +33,7 @@ mod alone;
 mod bias;
 mod budget;
 mod fit;
-mod layers;
+mod measured;
 mod obs;
 mod options;
 mod pattern;
@@ -233,7 +233,7 @@ impl Prune {
 
 /// Takes the layers at the ends off the targets.
 fn leave_ends(model: &Model, targets: &mut Vec<Target>, cx: &mut Cx<'_>) {
-    let ends = layers::ends(model, targets);
+    let ends = measured::ends(model, targets);
     let mut place = 0;
     targets.retain(|target| {
         let stays = !ends.contains(&place);

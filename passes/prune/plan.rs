@@ -1,7 +1,7 @@
 //! Which rule prunes which tensor, and the model that comes of it.
 
 use super::budget::{self, Costs};
-use super::layers::{self, Measured, Others};
+use super::measured::{self, Measured, Others};
 use super::obs;
 use super::options::{Amount, Method, Settings};
 use super::pattern::Pattern;
@@ -63,7 +63,7 @@ impl<'p> Planner<'p> {
         let contents = targets::contents(model, targets)?;
         let with = |(target, tensor): (&Target, Tensor)| Target { tensor, ..target.clone() };
         let so_far: Vec<Target> = targets.iter().zip(contents).map(with).collect();
-        let (measured, others) = layers::measured(original, targets)?;
+        let (measured, others) = measured::measured(original, targets)?;
         let (method, is_exact) = method(&measured, targets, settings, cx);
         let env = cx.env;
         let costs = Vec::new();

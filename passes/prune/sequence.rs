@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::fit::Equations;
-use super::layers::{Measured, stages};
+use super::measured::{Measured, stages};
 use super::options::Method;
 use super::pattern::{Pattern, choose};
 use super::sparsegpt::{self, Wanted};
