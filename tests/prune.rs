@@ -163,6 +163,23 @@ fn lenet_300_100_loses_little() {
     assert_loses_at_most("lenet_300_100.onnx", &[("0.8", 0.3), ("0.9", 0.5), ("pattern=2:4", 0.15)]);
 }
 
+/// What is told by what layers read beats magnitude, and the order of exact costs beats both.
+#[test]
+fn better_rules_lose_less() {
+    let Some((original, train, test)) = digits("lenet_300_100.onnx") else { return };
+    for share in ["0.8", "0.9"] {
+        let of = |options: &str| {
+            let options = format!("{share}:{options}");
+            let loss = loss(&original, &pruned(&options, &original, Some(&*train)), &*test);
+            println!("lenet_300_100, prune={options}: {loss:.2} points are lost");
+            loss
+        };
+        let (exact, by_input) = (of("method=obs"), of("method=wanda"));
+        let by_magnitude = of("method=l1:repair=false");
+        assert!(exact <= by_input && by_input < by_magnitude, "{share}: {exact:.2}, {by_input:.2}, {by_magnitude:.2}");
+    }
+}
+
 #[test]
 fn lenet5_loses_little() {
     assert_loses_at_most("lenet5.onnx", &[("0.8", 0.3), ("0.9", 0.5), ("pattern=2:4", 0.15)]);
@@ -194,25 +211,29 @@ fn a_transformer_by_column() {
 #[test]
 fn patterns_and_shares_are_exact_and_a_second_run_does_nothing() {
     let original = onnx::read(&testdata("lenet5.onnx")).unwrap();
-    let calibration = samples(&testdata("digits_calib.npz"), &original, Some(40));
-    for method in ["l1", "random", "wanda", "sparsegpt"] {
-        for (options, share) in
-            [("0.73", Some(0.73)), ("0.73:scope=layer", None), ("pattern=2:4", None), ("0.6:block=1x4", None)]
-        {
-            let options = format!("{options}:method={method}");
-            let mut model = pruned(&options, &original, Some(&*calibration));
-            let (zeros, all) = zeros(&model);
-            match share {
-                // Shares of layers are rounded down one by one.
-                Some(share) => assert!((share * all as f64) as usize - zeros <= 4, "{options}: {zeros} of {all}"),
-                None => assert!(zeros > 0, "{options}"),
-            }
-            if options.starts_with("pattern") {
-                weights(&model).iter().for_each(|(name, tensor)| assert_two_of_four(&options, name, tensor));
-            }
-            let again = try_run("prune", &format!("{options}:gzip=false"), &mut model, Some(&*calibration)).unwrap();
-            assert_eq!(again, Changed::No, "{options}: a second run");
+    let calibration = samples(&testdata("digits_calib.npz"), &original, Some(16));
+    let options = [
+        "0.73:method=l1",
+        "0.73:method=random",
+        "0.73:method=wanda:scope=layer",
+        "0.73:method=sparsegpt:scope=layer",
+        "pattern=2:4:method=l1",
+        "pattern=2:4:method=wanda",
+        "pattern=2:4:method=sparsegpt",
+        "0.73:block=1x4:method=sparsegpt",
+    ];
+    for options in options {
+        let mut model = pruned(options, &original, Some(&*calibration));
+        let (zeros, all) = zeros(&model);
+        if options.starts_with("pattern") {
+            weights(&model).iter().for_each(|(name, tensor)| assert_two_of_four(options, name, tensor));
+        } else {
+            // Shares of layers are rounded down one by one, to whole tiles.
+            let most = (0.73 * all as f64) as usize;
+            assert!(zeros <= most && zeros + 16 >= most, "{options}: {zeros} of {all}");
         }
+        let again = try_run("prune", &format!("{options}:gzip=false"), &mut model, Some(&*calibration)).unwrap();
+        assert_eq!(again, Changed::No, "{options}: a second run");
     }
 }
 
@@ -242,7 +263,7 @@ fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
             encoded(&pruned(options, &original, Some(&*calibration)))
         })
     };
-    for options in ["0.8:method=sparsegpt:scope=layer", "0.8:method=wanda:scope=layer"] {
+    for options in ["0.8:method=sparsegpt:scope=layer", "0.8"] {
         assert!(result(1, options) == result(3, options), "{options}");
     }
 }

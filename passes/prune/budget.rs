@@ -135,19 +135,23 @@ fn of_layer(one: &Measured, rows: &[f64], grams: &[Gram], weighing: Weighing) ->
     Some(costs.into_iter().map(|cost| (cost * scale) as f32).collect())
 }
 
-/// Which weights of each layer go where `count` of all together are to: those that cost least, whatever their layer.
+/// Which weights of each layer go where `count` of all together are to: those that cost least, whatever their layer; the
+/// first of equal ones.
 pub(super) fn cheapest(costs: &[&Costs], count: usize) -> Vec<Vec<bool>> {
-    let all: Vec<f64> = costs.iter().flat_map(|costs| costs.of_weights.iter().map(|&cost| f64::from(cost))).collect();
-    let goes = smallest(&all, &[], count);
-    let mut rest = goes.as_slice();
-    costs
-        .iter()
-        .map(|costs| {
-            let (own, others) = rest.split_at(costs.of_weights.len());
-            rest = others;
-            own.to_vec()
-        })
-        .collect()
+    let mut all: Vec<f32> = costs.iter().flat_map(|costs| costs.of_weights.iter().copied()).collect();
+    let count = count.min(all.len());
+    let (mut highest, mut ties) = (f32::NEG_INFINITY, 0);
+    if count > 0 {
+        let (below, &mut last, _) = all.select_nth_unstable_by(count - 1, f32::total_cmp);
+        highest = last;
+        ties = count - below.iter().filter(|cost| cost.total_cmp(&last).is_lt()).count();
+    }
+    let mut goes = |cost: &f32| {
+        let is_tie = ties > 0 && cost.total_cmp(&highest).is_eq();
+        ties -= usize::from(is_tie);
+        is_tie || cost.total_cmp(&highest).is_lt()
+    };
+    costs.iter().map(|costs| costs.of_weights.iter().map(&mut goes).collect()).collect()
 }
 
 #[cfg(test)]
@@ -162,5 +166,8 @@ mod tests {
         ];
         assert_eq!(cheapest(&[&costs[0], &costs[1]], 3), [vec![true, false, true], vec![false, true, false]]);
         assert_eq!(cheapest(&[&costs[0], &costs[1]], 0), [vec![false; 3], vec![false; 3]]);
+        let alike = [&Costs { target: 0, of_weights: vec![0.5; 3] }, &Costs { target: 1, of_weights: vec![0.5, 0.1] }];
+        assert_eq!(cheapest(&alike, 3), [vec![true, true, false], vec![false, true]]);
+        assert_eq!(cheapest(&alike, 9), [vec![true; 3], vec![true; 2]]);
     }
 }

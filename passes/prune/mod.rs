@@ -213,7 +213,7 @@ impl Prune {
         let (own, common): (Vec<&Target>, Vec<&Target>) =
             targets.iter().partition(|target| settings.ratio_of(target).is_some());
         Ok(match (settings.amount.share(), settings.pattern) {
-            (None, _) | (_, Pattern::Of { .. }) => {
+            (None, _) | (_, Pattern::Of { .. } | Pattern::Block { .. } | Pattern::Slices { .. }) => {
                 let settled = alone::prune(targets, &settings.amount, Method::Magnitude, settings, env)?;
                 targets.iter().zip(&settled).all(|(target, settled)| settled.same_as(&target.tensor))
             }

@@ -224,6 +224,12 @@ impl Settings {
             "obs" => Some(Method::Obs),
             _ => None,
         };
+        if matches!(pattern, Pattern::Slices { .. }) && method.is_some_and(Method::needs_data) {
+            return Err(Error::usage(
+                "whole slices go by their norm, or at random: `prune` takes no other `method` with `dim`",
+            )
+            .help("leave `method` out; what is left is fitted all the same"));
+        }
         Ok(Self {
             amount: amount(opts, pattern)?,
             method,

@@ -203,7 +203,11 @@ fn method(measured: &[Measured], targets: &[Target], settings: &Settings, cx: &m
             Method::SparseGpt
         }
         Some(method) => method,
-        None if is_tiled || !is_exact => Method::SparseGpt,
+        None if is_tiled => Method::SparseGpt,
+        None if !is_exact => {
+            cx.note(format!("`obs` would take some {cost:.0e} multiplications: `sparsegpt` says which weights go"));
+            Method::SparseGpt
+        }
         None => Method::Obs,
     };
     (method, is_exact || method == Method::Obs)
