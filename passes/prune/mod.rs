@@ -15,7 +15,8 @@
 //! hand on: weights left are fitted by least squares to what the layer gave in the original, then its bias. What goes is
 //! told by what its loss costs the layer's output: one weight after the other (`method=obs`), column after column
 //! (`method=sparsegpt`), or by magnitude times input (`method=wanda`). With `scope=global` all layers have one budget of
-//! errors, so that those that can do without much lose more.
+//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer
+//! loses the same share, rounded down.
 //!
 //! `pattern=N:M`, `block=RxC` and `dim=` give zeros a form; `mask` is a file that says which weights go.
 //!
@@ -221,7 +222,10 @@ impl Prune {
                 let is_common_done = match settings.amount {
                     Amount::Global(_) => {
                         let total = common.iter().map(|target| target.tensor.len()).sum();
-                        common.iter().map(|target| zeros(target)).sum::<usize>() >= share_of(total, share)
+                        let is_reached =
+                            common.iter().map(|target| zeros(target)).sum::<usize>() >= share_of(total, share);
+                        // Where layers do not share it out, each rounds its own down.
+                        is_reached || common.iter().all(|target| has(target, share))
                     }
                     _ => common.iter().all(|target| has(target, share)),
                 };

@@ -69,7 +69,13 @@ impl<'p> Planner<'p> {
         let costs = Vec::new();
         let mut planner =
             Self { original, model, targets, so_far, settings, samples, env, measured, others, method, costs };
-        let is_shared_out = matches!(settings.amount, Amount::Global(_)) && settings.pattern == Pattern::Free;
+        let is_global = matches!(settings.amount, Amount::Global(_)) && settings.pattern == Pattern::Free;
+        // Costs of weights as if each were the only one to go say too little of what layers can do without: on a
+        // transformer, equal shares lose less.
+        let is_shared_out = is_global && is_exact;
+        if is_global && !is_exact && method.needs_data() {
+            cx.note("each layer loses the same share: exact costs, by which layers could share it out, take too long");
+        }
         if method == Method::Obs || (method.needs_data() && is_shared_out) {
             let weighing = budget::Weighing {
                 is_exact,
