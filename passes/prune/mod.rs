@@ -1,4 +1,4 @@
-//! Magnitude pruning: the smallest weights become zero.
+//! Pruning: weights become zero, and with calibration data those left make up for them.
 //!
 //! ```text
 //! // prune=0.5
@@ -7,267 +7,257 @@
 //! ```
 //!
 //! Of `n` weights exactly `floor(sparsity * n)` are zero afterwards, those that were zero before included, unless more
-//! were: the smallest by magnitude, the first of equal ones. `scope=global`, the default, counts in all tensors
-//! together and so spares layers with few but large weights; `scope=layer` counts in each tensor. `threshold` instead zeroes every weight of at most that magnitude. `method=random` picks by the
-//! seed of the run and the name of the tensor: a baseline to compare with.
+//! were. `scope=global`, the default, counts in all tensors together; `scope=layer` counts in each tensor. `threshold`
+//! instead zeroes every weight of at most that magnitude. Without calibration data the smallest magnitudes go, the first
+//! of equal ones; `method=random` picks by the seed of the run and the name of the tensor: a baseline to compare with.
+//!
+//! With calibration data, layers are pruned one after the other, each for what the layers before, already pruned, really
+//! hand on: weights left are fitted by least squares to what the layer gave in the original, then its bias. What goes is
+//! told by what its loss costs the layer's output: one weight after the other (`method=obs`), column after column
+//! (`method=sparsegpt`), or by magnitude times input (`method=wanda`). With `scope=global` all layers have one budget of
+//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer
+//! loses the same share, rounded down.
+//!
+//! `pattern=N:M`, `block=RxC` and `dim=` give zeros a form; `mask` is a file that says which weights go.
 //!
 //! Weights are constants that Conv, ConvTranspose, Gemm, MatMul, LSTM, GRU or RNN multiply with, in every graph; with
-//! `embeddings=true` tables of Gather as well. Biases and normalizations are none. Left alone are
+//! `embeddings=true` tables of Gather as well. Biases and normalizations are none. Weights of other operators than Conv,
+//! Gemm and MatMul, of inner graphs, and those that several operators read go by magnitude and are not made up for.
+//! Left alone are
 //! 1. what `exclude` names, as an operator or a tensor;
 //! 2. weights that something reads as anything else, or that are outputs of a graph;
 //! 3. weights that are not constant, or computed from constants at run time;
 //! 4. quantized weights;
 //! 5. tensors with fewer than two axes.
 
+mod alone;
+mod bias;
+mod budget;
+mod fit;
+mod measured;
+mod obs;
+mod options;
+mod pattern;
+mod plan;
+mod reach;
+mod report;
 mod select;
+mod sequence;
+mod sparsegpt;
 mod targets;
+mod view;
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
-
-use flate2::{Compression, write::GzEncoder};
-use rayon::prelude::*;
-
-use crate::error::{Error, Result};
-use crate::ir::{Model, Tensor, ValueId};
-use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope, counted};
-use select::{Cut, Pruned, Score, Scored};
-use targets::{Choice, Target};
+use crate::data::Samples;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Model, Tensor};
+use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
+use crate::passes::common::holdout::Part;
+use options::{Amount, Method, Settings};
+use pattern::Pattern;
+use plan::{Planned, Planner};
+use targets::Target;
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
     name: "prune",
-    summary: "zeroes the weights with the smallest magnitude",
+    summary: "zeroes the weights that matter least; calibration data tells which, and lets the others make up for them",
     effect: Effect::Lossy,
     scope: Scope::AllGraphs,
     min_opset: None,
     may_grow: false,
-    options: &[
-        OptSpec {
-            key: "sparsity",
-            kind: OptKind::Ratio,
-            default: Some("0.5"),
-            help: "share of the weights that is zero afterwards",
-        },
-        OptSpec {
-            key: "threshold",
-            kind: OptKind::Float,
-            default: None,
-            help: "instead of a share: zero every weight of at most this magnitude",
-        },
-        OptSpec {
-            key: "scope",
-            kind: OptKind::Choice(&["layer", "global"]),
-            default: Some("global"),
-            help: "whether the share is one of each tensor or of all weights together",
-        },
-        OptSpec {
-            key: "method",
-            kind: OptKind::Choice(&["l1", "random"]),
-            default: Some("l1"),
-            help: "smallest magnitude, or at random from the seed, as a baseline",
-        },
-        OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
-        OptSpec {
-            key: "embeddings",
-            kind: OptKind::Bool,
-            default: Some("false"),
-            help: "whether tables that Gather reads are pruned too",
-        },
-        OptSpec {
-            key: "gzip",
-            kind: OptKind::Bool,
-            default: Some("true"),
-            help: "whether to report the size of the weights after gzip, which takes longer than pruning",
-        },
-    ],
+    options: options::OPTIONS,
     build,
 };
 
-/// How much is pruned.
-#[derive(Debug, Clone, Copy)]
-enum Amount {
-    PerLayer(f64),
-    Global(f64),
-    Threshold(f64),
-}
-
 #[derive(Debug)]
 struct Prune {
-    amount: Amount,
-    is_random: bool,
-    choice: Choice,
-    measures_gzip: bool,
+    settings: Settings,
 }
 
 fn build(opts: &Opts) -> Result<Box<dyn Pass>> {
-    let share = opts.float("sparsity").unwrap_or_default();
-    let amount = match opts.float("threshold") {
-        Some(threshold) => {
-            if let Some(other) = ["sparsity", "scope", "method"].into_iter().find(|key| opts.is_given(key)) {
-                return Err(Error::usage(format!("`prune` takes either `threshold` or `{other}`"))
-                    .help("a threshold says for each weight on its own whether it goes"));
-            }
-            if threshold < 0.0 {
-                return Err(Error::usage("option `threshold` of `prune` is a magnitude").found(threshold.to_string()));
-            }
-            Amount::Threshold(threshold)
-        }
-        None if opts.choice("scope") == "global" => Amount::Global(share),
-        None => Amount::PerLayer(share),
-    };
-    Ok(Box::new(Prune {
-        amount,
-        is_random: opts.choice("method") == "random",
-        choice: Choice { exclude: opts.names("exclude"), embeddings: opts.flag("embeddings") },
-        measures_gzip: opts.flag("gzip"),
-    }))
+    Ok(Box::new(Prune { settings: Settings::new(opts)? }))
 }
 
 impl Pass for Prune {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let targets = targets::find(model, &self.choice, cx)?;
+        let mut targets = targets::find(model, &self.settings.choice, cx)?;
+        if self.settings.keeps_ends {
+            leave_ends(model, &mut targets, cx);
+        }
         if targets.is_empty() {
             cx.note("the model has no weights to prune");
             return Ok(Changed::No);
         }
-        let results = self.prune(&targets, cx)?;
-        report(&targets, &results, cx);
-        let mut edits: BTreeMap<usize, Vec<(ValueId, Tensor)>> = BTreeMap::new();
-        for (target, (pruned, _)) in targets.iter().zip(results) {
-            let (graph, value) = target.place;
-            if let Some(tensor) = pruned.tensor {
-                edits.entry(graph).or_default().push((value, tensor));
-            }
+        let pruned = self.pruned(model, &targets, cx)?;
+        let results: Vec<Tensor> = match &pruned {
+            Pruned::Alone(tensors) => tensors.clone(),
+            Pruned::Fitted(copy) => targets::contents(copy, &targets)?,
+        };
+        report::report(&targets, &results, &self.settings, cx);
+        let is_changed = targets.iter().zip(&results).any(|(target, result)| !result.same_as(&target.tensor));
+        if !is_changed {
+            return Ok(Changed::No);
         }
-        let changed = Changed::from(!edits.is_empty());
-        targets::for_each_graph(model, |graph, number| {
-            let edits = edits.remove(&number).unwrap_or_default();
-            edits.into_iter().try_for_each(|(value, tensor)| graph.set_constant(value, tensor))
-        })?;
-        Ok(changed)
+        match pruned {
+            Pruned::Alone(tensors) => targets::place(model, &targets, tensors)?,
+            Pruned::Fitted(copy) => *model = *copy,
+        }
+        Ok(Changed::Yes)
     }
 }
 
-/// The sizes of a tensor after gzip, before and after pruning.
-#[derive(Debug, Clone, Copy, Default)]
-struct GzipBytes {
-    before: u64,
-    after: u64,
+/// What pruning gives.
+enum Pruned {
+    /// The targets, each by itself.
+    Alone(Vec<Tensor>),
+    /// The model, in which more may have changed than the targets.
+    Fitted(Box<Model>),
 }
 
 impl Prune {
-    /// Prunes every target, several at a time; the results do not depend on how many.
-    fn prune(&self, targets: &[Target], cx: &Cx<'_>) -> Result<Vec<(Pruned, GzipBytes)>> {
-        let score = |target: &Target| match self.is_random {
-            true => Score::random(cx.env.seed, &target.name),
-            false => Score::Magnitude,
-        };
-        let weights: Vec<Scored> =
-            targets.iter().map(|target| Scored { tensor: target.tensor.clone(), score: score(target) }).collect();
-        let global = match self.amount {
-            Amount::Global(share) => {
-                let total = weights.iter().map(|weight| weight.tensor.len()).sum();
-                Some(Cut::smallest(&weights, share_of(total, share)).share_ties(&weights))
+    fn pruned(&self, model: &Model, targets: &[Target], cx: &mut Cx<'_>) -> Result<Pruned> {
+        let settings = &self.settings;
+        let samples = cx.env.calibration;
+        let needs_data = settings.method.is_some_and(Method::needs_data)
+            || settings.repairs == Some(true)
+            || settings.goal.is_some()
+            || settings.steps > 1;
+        match samples {
+            None if needs_data => Err(Error::usage("`prune` is to go by what layers read or give, and needs inputs")
+                .found("no calibration data")
+                .help("give some with --inputs, or prune without them: method=l1:repair=auto")),
+            Some(samples) if needs_data || settings.repairs.is_none() => {
+                match self.fitted(model, targets, samples, cx) {
+                    Err(error) if is_no_run(&error) && !needs_data => {
+                        cx.note(format!("weights go by magnitude: {}", error.what()));
+                        self.alone(targets, cx.env)
+                    }
+                    result => result,
+                }
             }
-            _ => None,
-        };
-        let progress = cx.env.progress;
-        progress.start("prune", weights.len() as u64);
-        let results = weights
-            .par_iter()
-            .enumerate()
-            .map(|(index, weight)| {
-                let cut = match self.amount {
-                    Amount::Threshold(threshold) => Cut::at_magnitude(threshold),
-                    Amount::PerLayer(share) => {
-                        Cut::smallest(std::slice::from_ref(weight), share_of(weight.tensor.len(), share))
-                    }
-                    Amount::Global(_) => {
-                        global.as_ref().and_then(|cuts| cuts.get(index)).copied().unwrap_or(Cut { score: 0, ties: 0 })
-                    }
-                };
-                let pruned = weight.prune(cut, cx.env.scratch)?;
-                let gzip = if self.measures_gzip { gzip_bytes(&weight.tensor, &pruned) } else { GzipBytes::default() };
-                progress.advance(1);
-                Ok((pruned, gzip))
-            })
-            .collect();
-        progress.finish();
-        results
+            _ => self.alone(targets, cx.env),
+        }
     }
+
+    fn alone(&self, targets: &[Target], env: &Env<'_>) -> Result<Pruned> {
+        let settings = &self.settings;
+        let method = settings.method.unwrap_or(Method::Magnitude);
+        Ok(Pruned::Alone(alone::prune(targets, &settings.amount, method, settings, env)?))
+    }
+
+    /// Layer after layer, on what they read.
+    fn fitted(&self, model: &Model, targets: &[Target], samples: &dyn Samples, cx: &mut Cx<'_>) -> Result<Pruned> {
+        let settings = &self.settings;
+        let untouched = || Pruned::Alone(targets.iter().map(|target| target.tensor.clone()).collect());
+        if settings.goal.is_none() && self.is_done(targets, cx.env)? {
+            return Ok(untouched());
+        }
+        // What is fitted to some samples is checked on others.
+        let parts = settings.goal.and_then(|_| Part::split(samples));
+        let (fit, check): (&dyn Samples, &dyn Samples) = match &parts {
+            Some((fit, check)) => (fit, check),
+            None => (samples, samples),
+        };
+        let first = Planner::new((model, model), targets, settings, fit, cx)?;
+        let Some(planned) = self.reached(model, targets, &first, (fit, check), cx)? else {
+            cx.note("nothing is pruned: the least that was tried misses the goal");
+            return Ok(untouched());
+        };
+        for (place, reason) in planned.unfitted {
+            if let Some(target) = targets.get(place) {
+                let text = format!("pruned without regard to what it is multiplied by: {reason}");
+                cx.skipped(target.site.clone(), text);
+            }
+        }
+        let made_up = if settings.repairs.unwrap_or(true) { ", and those left make up for them" } else { "" };
+        cx.note(format!("`{}` says which weights go, on {}{made_up}", first.method().name(), fit.describe()));
+        Ok(Pruned::Fitted(Box::new(planned.model)))
+    }
+
+    /// What goes, in steps, as far as the goal allows where there is one; `None` where it allows nothing.
+    fn reached(
+        &self,
+        model: &Model,
+        targets: &[Target],
+        first: &Planner<'_>,
+        (fit, check): (&dyn Samples, &dyn Samples),
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<Planned>> {
+        let settings = &self.settings;
+        let env = cx.env;
+        let series = |amount: &Amount| {
+            let mut planned: Option<Planned> = None;
+            for part in settings.parts() {
+                let amount = amount.part(part);
+                planned = Some(match &planned {
+                    None => first.prune(&amount)?,
+                    Some(before) => {
+                        let mut unsaid = Cx::new(env, INFO.name);
+                        let next = Planner::new((model, &before.model), targets, settings, fit, &mut unsaid)?;
+                        next.prune(&amount)?
+                    }
+                });
+            }
+            planned.map_or_else(|| first.prune(amount), Ok)
+        };
+        match settings.goal {
+            Some(goal) => reach::reach(model, settings, goal, check, cx, series),
+            None => series(&settings.amount).map(Some),
+        }
+    }
+
+    /// Whether there are as many zeros as asked for.
+    fn is_done(&self, targets: &[Target], env: &Env<'_>) -> Result<bool> {
+        let settings = &self.settings;
+        let zeros = |target: &Target| report::zeros_of(&target.tensor) as usize;
+        let has = |target: &Target, share: f64| zeros(target) >= share_of(target.tensor.len(), share);
+        let (own, common): (Vec<&Target>, Vec<&Target>) =
+            targets.iter().partition(|target| settings.ratio_of(target).is_some());
+        Ok(match (settings.amount.share(), settings.pattern) {
+            (None, _) | (_, Pattern::Of { .. } | Pattern::Block { .. } | Pattern::Slices { .. }) => {
+                let settled = alone::prune(targets, &settings.amount, Method::Magnitude, settings, env)?;
+                targets.iter().zip(&settled).all(|(target, settled)| settled.same_as(&target.tensor))
+            }
+            (Some(share), _) => {
+                let is_common_done = match settings.amount {
+                    Amount::Global(_) => {
+                        let total = common.iter().map(|target| target.tensor.len()).sum();
+                        let is_reached =
+                            common.iter().map(|target| zeros(target)).sum::<usize>() >= share_of(total, share);
+                        // Where layers do not share it out, each rounds its own down.
+                        is_reached || common.iter().all(|target| has(target, share))
+                    }
+                    _ => common.iter().all(|target| has(target, share)),
+                };
+                is_common_done && own.iter().all(|target| settings.ratio_of(target).is_none_or(|r| has(target, r)))
+            }
+        })
+    }
+}
+
+/// Takes the layers at the ends off the targets.
+fn leave_ends(model: &Model, targets: &mut Vec<Target>, cx: &mut Cx<'_>) {
+    let ends = measured::ends(model, targets);
+    let mut place = 0;
+    targets.retain(|target| {
+        let stays = !ends.contains(&place);
+        place += 1;
+        if !stays {
+            cx.skipped(target.site.clone(), "a layer at an end stays dense");
+        }
+        stays
+    });
+}
+
+/// Whether nothing here could run the model, which is no fault of it.
+fn is_no_run(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 /// The number of weights that a share of them is.
-fn share_of(count: usize, share: f64) -> u64 {
+fn share_of(count: usize, share: f64) -> usize {
     // A decimal share is rarely exact in binary: 0.29 of 100 is 28.999999999999996.
-    ((count as f64 * (share + f64::EPSILON)) as u64).min(count as u64)
-}
-
-fn gzip_bytes(before: &Tensor, pruned: &Pruned) -> GzipBytes {
-    let size_before = gzip_len(before.data());
-    let after = pruned.tensor.as_ref().map_or(size_before, |tensor| gzip_len(tensor.data()));
-    GzipBytes { before: size_before, after }
-}
-
-fn gzip_len(data: &[u8]) -> u64 {
-    let mut encoder = GzEncoder::new(Count(0), Compression::fast());
-    // Counting cannot fail.
-    let written = encoder.write_all(data).and_then(|()| encoder.finish());
-    written.map_or(0, |count| count.0)
-}
-
-/// Counts what is written.
-struct Count(u64);
-
-impl Write for Count {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0 += data.len() as u64;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn report(targets: &[Target], results: &[(Pruned, GzipBytes)], cx: &mut Cx<'_>) {
-    let (mut elements, mut zeros, mut bytes, mut gzip) = (0, 0, 0, GzipBytes::default());
-    for (target, (pruned, sizes)) in targets.iter().zip(results) {
-        let count = target.tensor.len();
-        elements += count;
-        zeros += pruned.zeros_after;
-        bytes += target.tensor.byte_len();
-        gzip = GzipBytes { before: gzip.before + sizes.before, after: gzip.after + sizes.after };
-        if pruned.tensor.is_some() {
-            let (before, after) = (ratio(pruned.zeros_before, count), ratio(pruned.zeros_after, count));
-            let text = format!(
-                "{} of {count} weights are zero: {}, {} before",
-                pruned.zeros_after,
-                percent(after),
-                percent(before)
-            );
-            let figures = [("sparsity", after), ("sparsity_before", before), ("elements", count as f64)];
-            cx.measured(target.site.clone(), text, &figures);
-        }
-    }
-    let mut text = format!(
-        "{} of {elements} weights in {} are zero",
-        percent(ratio(zeros, elements)),
-        counted(targets.len(), "tensor")
-    );
-    if gzip.before > 0 {
-        text += &format!("; their {bytes} bytes are {} after gzip, {} before pruning", gzip.after, gzip.before);
-    }
-    cx.note(text + "; zeros alone do not make an ONNX file smaller: compress it for transport");
-}
-
-fn ratio(part: u64, whole: usize) -> f64 {
-    part as f64 / whole as f64
-}
-
-fn percent(ratio: f64) -> String {
-    format!("{:.1} %", ratio * 100.0)
+    ((count as f64 * (share + f64::EPSILON)) as usize).min(count)
 }
 
 #[cfg(test)]
@@ -280,12 +270,5 @@ mod tests {
         assert_eq!(share_of(7, 0.5), 3);
         assert_eq!(share_of(7, 1.0), 7);
         assert_eq!(share_of(3, 0.333), 0);
-    }
-
-    #[test]
-    fn zeros_compress() {
-        let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        assert!(gzip_len(&noise) > 1000);
-        assert!(gzip_len(&vec![0; 4096]) < 100);
     }
 }

@@ -44,15 +44,6 @@ pub(super) struct Cut {
     pub(super) ties: u64,
 }
 
-/// A tensor after the cut.
-#[derive(Debug)]
-pub(super) struct Pruned {
-    /// The new contents; `None` where they are the old ones.
-    pub(super) tensor: Option<Tensor>,
-    pub(super) zeros_before: u64,
-    pub(super) zeros_after: u64,
-}
-
 impl Score {
     /// The stream of random numbers that belongs to a name (FNV-1a).
     pub(super) fn random(seed: u64, name: &str) -> Self {
@@ -62,7 +53,7 @@ impl Score {
 }
 
 impl Scored {
-    fn for_each(&self, mut visit: impl FnMut(u64)) {
+    pub(super) fn for_each(&self, mut visit: impl FnMut(u64)) {
         match self.score {
             // The bits of floats without a sign are in the order of the floats; NaN comes last.
             Score::Magnitude => self.tensor.for_each_f64(|weight| visit(weight.abs().to_bits())),
@@ -84,32 +75,24 @@ impl Scored {
         count
     }
 
-    /// Zeroes what the cut takes.
+    /// The tensor without what the cut takes; `None` where that is zero already.
     ///
     /// # Errors
     /// Fails where the tensor is no float tensor, or there is no room for the new one.
-    pub(super) fn prune(&self, cut: Cut, scratch: &Scratch) -> Result<Pruned> {
+    pub(super) fn prune(&self, cut: Cut, scratch: &Scratch) -> Result<Option<Tensor>> {
         let size = (self.tensor.dtype().bits() / 8) as usize;
         let mut data: Option<Vec<u8>> = None;
         let (mut index, mut ties_left) = (0, cut.ties);
-        let (mut zeros_before, mut zeros_after) = (0, 0);
         self.for_each(|score| {
             let is_tie = score == cut.score && ties_left > 0;
             ties_left -= u64::from(is_tie);
-            let goes = score < cut.score || is_tie;
-            zeros_before += u64::from(score == 0);
-            zeros_after += u64::from(score == 0 || goes);
-            if goes && score > 0 {
+            if (score < cut.score || is_tie) && score > 0 {
                 let data = data.get_or_insert_with(|| self.tensor.data().to_vec());
                 data[index * size..(index + 1) * size].fill(0);
             }
             index += 1;
         });
-        let tensor = match data {
-            Some(data) => Some(Tensor::new(self.tensor.dtype(), self.tensor.shape(), scratch.park(data)?)?),
-            None => None,
-        };
-        Ok(Pruned { tensor, zeros_before, zeros_after })
+        data.map(|data| Tensor::new(self.tensor.dtype(), self.tensor.shape(), scratch.park(data)?)).transpose()
     }
 }
 
@@ -201,7 +184,7 @@ mod tests {
 
     fn after(weight: &Scored, cut: Cut) -> Vec<f32> {
         let pruned = weight.prune(cut, &Scratch::in_memory()).unwrap();
-        pruned.tensor.unwrap_or_else(|| weight.tensor.clone()).to_f32().unwrap()
+        pruned.unwrap_or_else(|| weight.tensor.clone()).to_f32().unwrap()
     }
 
     #[test]
@@ -216,7 +199,7 @@ mod tests {
     fn none_and_all_of_them() {
         let weight = scored(&[1.0, -2.0, f32::NAN]);
         let weights = std::slice::from_ref(&weight);
-        assert!(weight.prune(Cut::smallest(weights, 0), &Scratch::in_memory()).unwrap().tensor.is_none());
+        assert!(weight.prune(Cut::smallest(weights, 0), &Scratch::in_memory()).unwrap().is_none());
         assert_eq!(after(&weight, Cut::smallest(weights, 3)), [0.0; 3]);
         assert_eq!(after(&weight, Cut::smallest(weights, 2))[..2], [0.0; 2]);
     }
@@ -225,8 +208,7 @@ mod tests {
     fn zeros_of_either_sign_count_as_pruned_and_stay_as_they_are() {
         let weight = scored(&[-0.0, 5.0, 0.0, 1.0]);
         let pruned = weight.prune(Cut::smallest(std::slice::from_ref(&weight), 2), &Scratch::in_memory()).unwrap();
-        assert!(pruned.tensor.is_none());
-        assert_eq!((pruned.zeros_before, pruned.zeros_after), (2, 2));
+        assert!(pruned.is_none());
     }
 
     #[test]
@@ -265,12 +247,12 @@ mod tests {
         let prune = |seed, name: &str| {
             let weight = Scored { tensor: tensor.clone(), score: Score::random(seed, name) };
             let cut = Cut::smallest(std::slice::from_ref(&weight), 300);
-            let pruned = weight.prune(cut, &Scratch::in_memory()).unwrap();
-            assert_eq!(pruned.zeros_after, 300);
-            let again = Scored { tensor: pruned.tensor.clone().unwrap(), score: weight.score };
+            let pruned = weight.prune(cut, &Scratch::in_memory()).unwrap().unwrap();
+            assert_eq!(pruned.to_f32().unwrap().iter().filter(|&&weight| weight == 0.0).count(), 300);
+            let again = Scored { tensor: pruned.clone(), score: weight.score };
             let cut = Cut::smallest(std::slice::from_ref(&again), 300);
-            assert!(again.prune(cut, &Scratch::in_memory()).unwrap().tensor.is_none());
-            pruned.tensor.unwrap()
+            assert!(again.prune(cut, &Scratch::in_memory()).unwrap().is_none());
+            pruned
         };
         assert!(prune(1, "a").same_as(&prune(1, "a")));
         assert!(!prune(1, "a").same_as(&prune(2, "a")));

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result, Site, did_you_mean};
-use crate::ir::{Graph, Model, NodeId, Tensor, ValueId};
+use crate::ir::{Graph, Model, Node, NodeId, Tensor, ValueId};
 use crate::pass::Cx;
+
+use super::pattern::Axes;
 
 /// Operators that compute with weights, and the slots where those may be.
 const WEIGHT_SLOTS: &[(&str, &[usize])] = &[
@@ -34,13 +36,15 @@ const QUANTIZED: &[&str] = &[
 pub(super) type Place = (usize, ValueId);
 
 /// A tensor to prune.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) place: Place,
     pub(super) tensor: Tensor,
     pub(super) name: String,
     /// The first operator that reads it.
     pub(super) site: Site,
+    /// Where its inputs and its outputs lie.
+    pub(super) axes: Axes,
 }
 
 /// What was found out about one constant.
@@ -49,7 +53,7 @@ struct Candidate {
     name: String,
     path: Vec<String>,
     /// The first operator that reads it as weights.
-    weight_of: Option<Site>,
+    weight_of: Option<(Site, Axes)>,
     /// Something that reads it as anything else.
     other_use: Option<String>,
     is_excluded: bool,
@@ -59,7 +63,7 @@ struct Candidate {
 type Visible = BTreeMap<String, Place>;
 
 /// What the user wants pruned.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Choice {
     pub(super) exclude: Vec<String>,
     pub(super) embeddings: bool,
@@ -99,6 +103,43 @@ pub(super) fn for_each_graph(model: &mut Model, mut edit: impl FnMut(&mut Graph,
         })?;
     }
     Ok(())
+}
+
+/// The contents of targets in a copy of the model.
+///
+/// # Errors
+/// Fails where the copy has no such graphs, which is a defect.
+pub(super) fn contents(copy: &Model, targets: &[Target]) -> Result<Vec<Tensor>> {
+    let mut found: BTreeMap<Place, Tensor> = BTreeMap::new();
+    let mut number = 0;
+    for (root, graph) in copy.roots() {
+        graph.visit_outer_first(&root, |graph, _| {
+            for target in targets.iter().filter(|target| target.place.0 == number) {
+                found.extend(graph.constant(target.place.1).map(|tensor| (target.place, tensor)));
+            }
+            number += 1;
+            Ok(())
+        })?;
+    }
+    Ok(targets.iter().map(|target| found.remove(&target.place).unwrap_or_else(|| target.tensor.clone())).collect())
+}
+
+/// Puts new contents in the place of the targets.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn place(model: &mut Model, targets: &[Target], tensors: Vec<Tensor>) -> Result<()> {
+    let mut edits: BTreeMap<usize, Vec<(ValueId, Tensor)>> = BTreeMap::new();
+    for (target, tensor) in targets.iter().zip(tensors) {
+        let (graph, value) = target.place;
+        if !tensor.same_as(&target.tensor) {
+            edits.entry(graph).or_default().push((value, tensor));
+        }
+    }
+    for_each_graph(model, |graph, number| {
+        let edits = edits.remove(&number).unwrap_or_default();
+        edits.into_iter().try_for_each(|(value, tensor)| graph.set_constant(value, tensor))
+    })
 }
 
 struct Search<'a> {
@@ -153,7 +194,8 @@ impl Search<'_> {
             let Some(candidate) = self.candidates.get_mut(&place) else { continue };
             candidate.is_excluded |= is_excluded && may_be_weight;
             if may_be_weight && candidate.tensor.rank() >= 2 {
-                candidate.weight_of.get_or_insert_with(|| graph.site(node).in_path(path));
+                let axes = axes(held, slot, candidate.tensor.shape());
+                candidate.weight_of.get_or_insert_with(|| (graph.site(node).in_path(path), axes));
             } else if !held.is("Identity")
                 || graph.node_outputs(node).into_iter().flatten().any(|o| graph.value(o).is_output())
             {
@@ -175,7 +217,7 @@ impl Search<'_> {
 
 impl Candidate {
     fn decide(self, place: Place, cx: &mut Cx<'_>) -> Option<Target> {
-        let mut site = self.weight_of?;
+        let (mut site, axes) = self.weight_of?;
         if self.tensor.is_empty() {
             return None;
         }
@@ -189,8 +231,27 @@ impl Candidate {
             return None;
         }
         let name = self.path.iter().chain([&self.name]).map(String::as_str).collect::<Vec<_>>().join(" > ");
-        Some(Target { place, tensor: self.tensor, name, site })
+        Some(Target { place, tensor: self.tensor, name, site, axes })
     }
+}
+
+/// Where the inputs and the outputs of weights lie, as an operator reads them.
+fn axes(node: &Node, slot: usize, shape: &[u64]) -> Axes {
+    let last = shape.len().saturating_sub(1);
+    let is_turned = |attribute: &str| node.attr_int(attribute, 0) != 0;
+    let (output, input) = match (node.op_type(), slot) {
+        ("Conv", _) => (0, 1),
+        ("ConvTranspose", _) => (1, 0),
+        ("Gemm", 0) if is_turned("transA") => (1, 0),
+        ("Gemm", 1) if !is_turned("transB") => (1, 0),
+        ("MatMul", 1) => (last, last.saturating_sub(1)),
+        _ => (last.saturating_sub(1), last),
+    };
+    let shape: Vec<usize> = shape.iter().map(|&extent| extent as usize).collect();
+    let outputs = shape.get(output).copied().unwrap_or(1);
+    let groups = if node.is("Conv") { usize::try_from(node.attr_int("group", 1)).unwrap_or(1) } else { 1 };
+    let groups = if groups > 0 && outputs.is_multiple_of(groups) { groups } else { 1 };
+    Axes { shape, output, input, groups }
 }
 
 /// The constant that a value is: in this graph or an enclosing one, behind `Identity` operators too.

@@ -35,8 +35,8 @@ use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
+use crate::passes::common::goal::Goal;
 use options::{Mode, Settings};
-use search::Goal;
 
 /// QuantizeLinear and DequantizeLinear with a scale a channel came with this operator set.
 const FIRST_STATIC_OPSET: i64 = 13;

@@ -3,9 +3,9 @@
 use super::levels::Levels;
 use super::observe::Observer;
 use super::platform::Platform;
-use super::search::Goal;
 use super::select::Selection;
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::goal::Goal;
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {

@@ -6,16 +6,15 @@ use rayon::prelude::*;
 
 use super::gram::Gram;
 use super::layer::{Layer, Source};
+use super::runner::{Ran, Runner};
 use super::unfold;
-use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors};
 use crate::data::Samples;
-use crate::error::{Error, ErrorKind, Result};
-use crate::ir::{Model, Tensor};
-use crate::onnx::{EncodeOptions, encode};
+use crate::error::{Error, Result};
+use crate::ir::{Model, Tensor, ValueId};
 use crate::pass::Env;
 
 /// Samples whose inputs of layers are held at the same time. A constant, so that sums do not depend on the machine.
-const BATCH: usize = 8;
+pub(super) const BATCH: usize = 8;
 
 /// Sums that are held at the same time, in bytes: what needs more is measured in several rounds.
 const ROUND_BYTES: u64 = 512 << 20;
@@ -60,34 +59,22 @@ pub fn rounds(layers: &[Layer]) -> Vec<Vec<Layer>> {
 /// # Errors
 /// Fails where no backend can run the model, or a sample cannot be read or run.
 pub fn measure(model: &Model, layers: &[Layer], samples: &dyn Samples, env: &Env<'_>) -> Result<Moments> {
-    let graph = &model.graph;
-    let name = |source: &Source| graph.value(source.input).name();
     let mut sums: Vec<(&Source, Option<Vec<Gram>>)> = Vec::new();
     for layer in layers {
         if !sums.iter().any(|(source, _)| **source == layer.source) {
             sums.push((&layer.source, Some(vec![Gram::new(layer.depth); layer.groups])));
         }
     }
-    let mut taps: Vec<String> = (sums.iter().filter(|(source, _)| !graph.value(source.input).is_input()))
-        .map(|(source, _)| name(source).to_owned())
-        .collect();
-    taps.sort();
-    taps.dedup();
-    let session = load(model, env.backend, taps)?;
+    let values: Vec<ValueId> = sums.iter().map(|(source, _)| source.input).collect();
+    let runner = Runner::whole(model, &values, env.backend)?;
     for start in (0..samples.len()).step_by(BATCH) {
         let batch = (start..samples.len().min(start + BATCH)).into_par_iter();
-        let held = batch
-            .map(|index| {
-                let inputs = samples.get(index)?;
-                let outputs = session.run(&inputs)?;
-                Ok((inputs, outputs))
-            })
-            .collect::<Result<Vec<(NamedTensors, NamedTensors)>>>()?;
+        let held = batch.map(|index| runner.run(&samples.get(index)?)).collect::<Result<Vec<Ran>>>()?;
         sums.par_iter_mut().try_for_each(|(source, sums)| {
-            for (inputs, outputs) in &held {
-                add(sums, find(name(source), inputs, outputs)?, source);
-            }
-            Ok::<(), Error>(())
+            held.iter().try_for_each(|ran| {
+                add(sums, ran.of(source.input)?, source);
+                Ok::<(), Error>(())
+            })
         })?;
     }
     let finite = |sums: Vec<Gram>| sums.iter().all(|gram| gram.is_finite() && gram.rows() > 0).then_some(sums);
@@ -104,27 +91,10 @@ fn add(sums: &mut Option<Vec<Gram>>, input: &Tensor, source: &Source) {
     }
 }
 
-/// Where both can run the model, the faster backend.
-fn load(model: &Model, backend: BackendChoice, taps: Vec<String>) -> Result<Box<dyn backend::Session>> {
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    let options = LoadOptions { taps, threads: 1 };
-    if backend == BackendChoice::Auto {
-        match backend::load(BackendChoice::OnnxRuntime, &bytes, &options) {
-            Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            loaded => return loaded,
-        }
-    }
-    backend::load(backend, &bytes, &options)
-}
-
-fn find<'t>(name: &str, inputs: &'t NamedTensors, outputs: &'t NamedTensors) -> Result<&'t Tensor> {
-    let found = inputs.iter().chain(outputs).find(|(given, _)| given == name).map(|(_, tensor)| tensor);
-    found.ok_or_else(|| Error::backend(format!("the backend did not return `{name}`")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::BackendChoice;
     use crate::calib::layer_of;
     use crate::data::{self, DataOptions, Hints};
     use crate::ir::text;

@@ -16,8 +16,11 @@
 mod gram;
 mod layer;
 mod measure;
+mod pair;
+mod runner;
 mod unfold;
 
 pub use gram::Gram;
 pub use layer::{Layer, layer_of};
 pub use measure::{Moments, measure, rounds};
+pub use pair::{PairGram, PairMoments, measure_pairs};

@@ -27,7 +27,7 @@ use std::path::Path;
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
 use crate::infer::Demand;
-use crate::ir::Signature;
+use crate::ir::{Signature, Tensor};
 
 /// The number of samples of `synthetic` without a number.
 pub const DEFAULT_SYNTHETIC_SAMPLES: usize = 8;
@@ -115,6 +115,21 @@ pub fn open(spec: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
         Some(limit) if limit < samples.len() => Box::new(Limited { samples, limit }),
         _ => samples,
     })
+}
+
+/// Reads the arrays of an `.npz` file, or the one of an `.npy` file under the name of the file, as they are.
+///
+/// # Errors
+/// Fails where the file cannot be read.
+pub fn read_arrays(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let tensor = npz::read_single(&name, path)?.into_tensor()?;
+        return Ok(BTreeMap::from([(name, tensor)]));
+    }
+    let mut archive = npz::Archive::open(path)?;
+    let names = archive.names();
+    names.into_iter().map(|name| Ok((name.clone(), archive.read(&name)?.into_tensor()?))).collect()
 }
 
 fn parse_count(text: &str) -> Result<usize> {

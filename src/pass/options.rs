@@ -88,6 +88,13 @@ impl Opts {
                 None if index == 0 => info.options.first().ok_or_else(|| {
                     Error::usage(format!("pass `{}` takes no options", info.name)).found(format!("`{value}`"))
                 })?,
+                // A number behind text goes on with it: `pattern=2:4`.
+                None if is_number(value) && given.last().is_some_and(|(key, _)| is_text(info, key)) => {
+                    if let Some((_, text)) = given.last_mut() {
+                        *text += &format!(":{value}");
+                    }
+                    continue;
+                }
                 None => {
                     return Err(Error::usage(format!("an option of `{}` lacks its key", info.name))
                         .expected("key=value; only the first option may leave the key out")
@@ -151,6 +158,14 @@ impl Opts {
     pub fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
+}
+
+fn is_number(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_text(info: &PassInfo, key: &str) -> bool {
+    info.options.iter().any(|option| option.key == key && option.kind == OptKind::Text)
 }
 
 fn unknown_option(info: &PassInfo, key: &str) -> Error {
