@@ -24,19 +24,27 @@
 //! 3. the last `min-channels` channels of a group, and always one.
 
 mod choose;
+mod eliminate;
 mod fit;
+mod loss;
+mod observe;
 mod options;
 mod pieces;
+mod plan;
 mod regress;
 mod repair;
 mod score;
+mod tail;
 
 use crate::channels::{Group, Removal};
 use crate::error::{Error, Result, Site, did_you_mean};
 use crate::ir::{Graph, Model};
-use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Pass, PassInfo, Scope, counted};
+use crate::pass::{Changed, Cx, Effect, Env, OptKind, OptSpec, Pass, PassInfo, Scope, counted};
+use loss::Ranked;
+use observe::Data;
 use options::Options;
 use pieces::Piece;
+use score::Criterion;
 
 /// Where the metadata say what was left.
 const RECORD: &str = "onnx_shrink.channels";
@@ -70,14 +78,14 @@ pub(super) const INFO: PassInfo = PassInfo {
         },
         OptSpec {
             key: "scope",
-            kind: OptKind::Choice(&["local", "global"]),
+            kind: OptKind::Choice(&["local", "isomorphic", "global"]),
             default: Some("local"),
             help: "whether the share is one of each group or of all channels together",
         },
         OptSpec {
             key: "criterion",
-            kind: OptKind::Choice(&["l1", "l2", "bn", "fpgm", "lamp", "random"]),
-            default: Some("l1"),
+            kind: OptKind::Choice(&["auto", "l1", "l2", "bn", "fpgm", "lamp", "random", "energy", "error"]),
+            default: Some("auto"),
             help: "what says how much a channel matters",
         },
         OptSpec {
@@ -116,7 +124,8 @@ impl Pass for Prune {
             cx.note("these options have removed their share of this model's channels already");
             return Ok(Changed::No);
         }
-        let candidates = choose::candidates(&pieces, model, &self.options, cx);
+        let losses = self.losses(model, &pieces, cx)?;
+        let candidates = choose::candidates(&pieces, model, &losses, &self.options, cx);
         declined(&pieces, model, cx);
         let removals = choose::choose(&pieces, model, &candidates, &self.options, cx);
         let is_changed = removals.iter().any(|removal| !removal.is_empty());
@@ -125,9 +134,12 @@ impl Pass for Prune {
             return Ok(Changed::No);
         }
         if self.options.repairs
-            && let (Some(piece), Some(removal)) = (pieces.first(), removals.first())
+            && let (Some(piece), Some(removal), Some(data)) = (pieces.first(), removals.first(), data(cx.env))
         {
-            repair::repair(model, &piece.channels, removal, cx)?;
+            let mut masked = model.clone();
+            piece.channels.mask(&mut masked.graph, removal)?;
+            let (repaired, _) = repair::repaired(model, &masked, &piece.channels, removal, data)?;
+            *model = repaired;
         }
         let mut place = 0;
         pieces::edit_each(model, &mut |graph| {
@@ -143,7 +155,22 @@ impl Pass for Prune {
     }
 }
 
+/// Calibration data, where there are some.
+fn data<'a>(env: &'a Env<'a>) -> Option<Data<'a>> {
+    env.calibration.map(|samples| Data { samples, env })
+}
+
 impl Prune {
+    /// What classes of the main graph cost, where data say it.
+    fn losses(&self, model: &Model, pieces: &[Piece], cx: &mut Cx<'_>) -> Result<Vec<Option<Ranked>>> {
+        let criterion = self.options.criterion;
+        let (Some(piece), Some(data)) = (pieces.first(), data(cx.env)) else { return Ok(Vec::new()) };
+        if !criterion.needs_data() && criterion != Criterion::Auto {
+            return Ok(Vec::new());
+        }
+        loss::ranked(model, &piece.channels, data, criterion != Criterion::Energy)
+    }
+
     /// Whether the model is what the same options have left.
     fn is_done(&self, model: &Model, pieces: &[Piece]) -> bool {
         let untouched: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();

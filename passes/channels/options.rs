@@ -15,11 +15,22 @@ pub(super) enum Amount {
     Params(f64),
 }
 
+/// Which groups share an amount, so that one loses more and another less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Together {
+    /// Each has its own.
+    None,
+    /// Those of the same kind.
+    Kinds,
+    /// All.
+    All,
+}
+
 /// What the user asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Options {
     pub(super) amount: Amount,
-    pub(super) is_global: bool,
+    pub(super) together: Together,
     pub(super) criterion: Criterion,
     pub(super) round_to: usize,
     pub(super) min_channels: usize,
@@ -49,6 +60,11 @@ impl Options {
             0 => Err(Error::usage(format!("option `{key}` of `channels` is at least 1")).found("0")),
             number => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
         };
+        let together = match opts.text("scope").as_deref() {
+            Some("isomorphic") => Together::Kinds,
+            Some("global") => Together::All,
+            _ => Together::None,
+        };
         let amount_text = match amount {
             Amount::Ratio(share) => format!("ratio={share}"),
             Amount::Flops(part) => format!("flops={part}"),
@@ -61,7 +77,7 @@ impl Options {
         opts.names("exclude").iter().for_each(|name| text += &format!(":exclude={name}"));
         Ok(Self {
             amount,
-            is_global: opts.choice("scope") == "global",
+            together,
             criterion: Criterion::new(opts.choice("criterion")),
             round_to: positive("round-to")?,
             min_channels: positive("min-channels")?,
