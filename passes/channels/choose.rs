@@ -164,6 +164,8 @@ pub(super) fn choose(
         Amount::Ratio(share) => return plan(share),
         Amount::Flops(part) => (part, |totals| totals.multiplications),
         Amount::Params(part) => (part, |totals| totals.elements),
+        // The share of a goal is found by trying.
+        Amount::Goal(_) => return plan(0.0),
     };
     let left = |removals: &[Removal]| {
         let (before, after) = totals(pieces, model, removals);
@@ -233,7 +235,7 @@ pub(super) fn totals(pieces: &[Piece], model: &Model, removals: &[Removal]) -> (
 }
 
 /// Takes a share of the classes of each group, or of all.
-fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f64) -> Vec<Removal> {
+pub(super) fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f64) -> Vec<Removal> {
     let mut removals: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();
     let counts = match options.together {
         Together::None => candidates.iter().map(|candidate| share_of(candidate.ranked.len(), share)).collect(),

@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn a_block_costs_what_its_columns_cost_together() {
         let moments = [2.0, 0.5, 0.3, 0.5, 1.0, 0.2, 0.3, 0.2, 1.5];
-        let layer = |blocks: Vec<Vec<usize>>| Eliminator::new(&moments, vec![1.0, -2.0, 0.5], 1.0, blocks, 0.0).unwrap();
+        let layer =
+            |blocks: Vec<Vec<usize>>| Eliminator::new(&moments, vec![1.0, -2.0, 0.5], 1.0, blocks, 0.0).unwrap();
         let whole = layer(vec![vec![0, 1]]).loss(0);
         let mut single = layer(vec![vec![0], vec![1]]);
         let first = single.loss(0);

@@ -70,9 +70,9 @@ pub(super) fn ranked(
     model: &Model,
     channels: &Channels,
     data: Data<'_>,
-    with_repair: bool,
+    moves_others: bool,
 ) -> Result<Vec<Option<Ranked>>> {
-    let readings = readings(&model.graph, channels, with_repair);
+    let readings = readings(&model.graph, channels, moves_others);
     let mut measured = Vec::new();
     let mut rest = readings.as_slice();
     while !rest.is_empty() {
@@ -90,7 +90,7 @@ pub(super) fn ranked(
     Ok(channels.groups().par_iter().map(of).collect())
 }
 
-fn readings(graph: &Graph, channels: &Channels, with_repair: bool) -> Vec<Reading> {
+fn readings(graph: &Graph, channels: &Channels, moves_others: bool) -> Vec<Reading> {
     let reading = |reader: &crate::channels::Reader| {
         let constant = channels.constants().iter().find(|constant| constant.value == reader.weight)?;
         let classes = channels.axis_classes(constant, reader.weight_axis)?;
@@ -105,7 +105,7 @@ fn readings(graph: &Graph, channels: &Channels, with_repair: bool) -> Vec<Readin
             }
         }
         let mut reading = Reading { layer, form, blocks, rest, is_whole: false };
-        reading.is_whole = with_repair && reading.depth() <= MAX_DEPTH;
+        reading.is_whole = moves_others && reading.depth() <= MAX_DEPTH;
         Some(reading)
     };
     channels.readers().iter().filter_map(reading).collect()

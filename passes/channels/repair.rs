@@ -29,11 +29,11 @@ const ROWS: std::ops::RangeInclusive<usize> = 16384..=24576;
 /// The most rows of one sample.
 const MAX_ROWS_OF_SAMPLE: usize = 2048;
 
-/// Fewer rows than this for each unknown of an output are too few to fit them all.
-const MIN_ROWS_PER_UNKNOWN: usize = 4;
+/// How much the fit is drawn to what was there, of the square of each number read: at least, and at most.
+const DAMPING: std::ops::RangeInclusive<f64> = 1e-3..=3e-2;
 
-/// How much the fit is drawn to what was there, of the square of each number read.
-const DAMPING: f64 = 1e-3;
+/// With fewer rows than this for each unknown, damping is at its most; from there on it falls as rows grow.
+const FEW_ROWS: f64 = 4.0;
 
 /// Outputs of the model as it was that are held at the same time, in bytes.
 const HELD_BYTES: usize = 256 << 20;
@@ -180,11 +180,10 @@ fn sides(
     }
 }
 
-/// The matrix that tells what is aimed at best; `None` where there are too few data.
+/// The matrix that tells what is aimed at best; `None` where nothing was read.
 fn solve(graph: &Graph, work: &Work, mut moments: Moments) -> Option<Vec<f64>> {
-    if moments.rows() < MIN_ROWS_PER_UNKNOWN * work.unknowns() {
-        return None;
-    }
+    let scarcity = (FEW_ROWS * work.unknowns() as f64 / moments.rows().max(1) as f64).min(1.0);
+    let damping = DAMPING.start() + (DAMPING.end() - DAMPING.start()) * scarcity;
     let start = match work {
         Work::Whole { layer, kept, .. } => layer.start(graph, &graph.constant(layer.weight)?, kept)?,
         Work::Columns { kept, .. } => {
@@ -194,7 +193,7 @@ fn solve(graph: &Graph, work: &Work, mut moments: Moments) -> Option<Vec<f64>> {
             start
         }
     };
-    moments.solve(&start, DAMPING)
+    moments.solve(&start, damping)
 }
 
 /// Puts the solution into the graph; says whether it fits.

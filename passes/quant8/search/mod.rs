@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::ir::ValueId;
 use crate::pass::{Changed, Cx};
 use crate::passes::common::choose::{self, choose};
+pub(super) use crate::passes::common::goal::Goal;
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
@@ -42,24 +43,6 @@ const GAIN_AT_MOST: f64 = 1.5;
 
 /// One weight tensor and the levels it can have.
 type Item = choose::Item<Level>;
-
-/// What the result has to reach.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Goal {
-    /// The least signal-to-noise ratio in decibels of any output, measured before a last Softmax or Sigmoid.
-    pub(super) snr_db: Option<f64>,
-    /// How often the best of several scores has to be that of the float model, at least.
-    pub(super) top1: Option<f64>,
-    /// So many points of accuracy may be lost, on labelled data.
-    pub(super) accuracy_drop: Option<f64>,
-}
-
-impl Goal {
-    /// Whether more is asked for than little noise.
-    fn has_scores(self) -> bool {
-        self.top1.is_some() || self.accuracy_drop.is_some()
-    }
-}
 
 /// The model with as much in integers, and in 8 bits at all, as the goal allows.
 ///

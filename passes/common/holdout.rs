@@ -1,4 +1,4 @@
-//! Some of the samples: weights that were rounded to fit samples look better on those than they are.
+//! Some of the samples: weights that were fitted to samples look better on those than they are.
 
 use crate::backend::NamedTensors;
 use crate::data::Samples;
@@ -12,14 +12,14 @@ const FEWEST: usize = 8;
 
 /// Some of a set of samples.
 #[derive(Debug)]
-pub(super) struct Part<'a> {
+pub(in crate::passes) struct Part<'a> {
     all: &'a dyn Samples,
     chosen: Vec<usize>,
 }
 
 impl<'a> Part<'a> {
     /// Samples to fit to, and others to check on, where there are enough for both.
-    pub(super) fn split(all: &'a dyn Samples) -> Option<(Self, Self)> {
+    pub(in crate::passes) fn split(all: &'a dyn Samples) -> Option<(Self, Self)> {
         if all.len() < FEWEST {
             return None;
         }
