@@ -10,11 +10,12 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
+use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors};
 use onnx_shrink::channels::{Channels, Removal};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
+use onnx_shrink::error::Result;
 use onnx_shrink::infer;
-use onnx_shrink::ir::{Model, check};
+use onnx_shrink::ir::{Model, Tensor, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
 use onnx_shrink::passes;
@@ -67,19 +68,60 @@ fn drift(before: &Model, after: &Model, samples: &dyn Samples) -> DriftReport {
     validate::compare(&*load(before), &*load(after), samples, &CompareOptions::default()).unwrap()
 }
 
+/// Digits of the corpus, some in a batch each.
+#[derive(Debug)]
+struct Digits {
+    pixels: Vec<f32>,
+    labels: Vec<i64>,
+    batch: usize,
+}
+
+const PIXELS: usize = 28 * 28;
+
+impl Digits {
+    fn open(path: &Path, model: &Model, count: usize, batch: usize) -> Self {
+        // The file is one batch of all.
+        let all = samples(path, model, None);
+        let (inputs, labels) = (all.get(0).unwrap(), all.label(0).unwrap());
+        let pixels = inputs[0].1.to_f32().unwrap();
+        assert_eq!(pixels.len(), labels.len() * PIXELS);
+        Self { pixels: pixels[..count * PIXELS].to_vec(), labels: labels[..count].to_vec(), batch }
+    }
+}
+
+impl Samples for Digits {
+    fn len(&self) -> usize {
+        self.labels.len() / self.batch
+    }
+
+    fn get(&self, index: usize) -> Result<NamedTensors> {
+        let shape = [self.batch as u64, 1, 28, 28];
+        let pixels = &self.pixels[index * self.batch * PIXELS..][..self.batch * PIXELS];
+        Ok(vec![("input".to_owned(), Tensor::from_f32(shape, pixels)?)])
+    }
+
+    fn label(&self, index: usize) -> Option<Vec<i64>> {
+        Some(self.labels[index * self.batch..][..self.batch].to_vec())
+    }
+
+    fn describe(&self) -> String {
+        format!("{} digits", self.labels.len())
+    }
+}
+
 /// Leaves so much of the multiplications, and holds the points of accuracy lost against what may be; without the repair
 /// more are.
 fn assert_loses_at_most(name: &str, flops: f64, most_points: f64) {
     let files = ["mnist_train.npz", "mnist_test.npz"].map(support::corpus::file);
     let [Some(train), Some(test)] = files else { return };
     let model = onnx::read(&testdata(name)).unwrap();
-    let (calibration, test) = (samples(&train, &model, Some(512)), samples(&test, &model, None));
+    let (calibration, test) = (Digits::open(&train, &model, 512, 1), Digits::open(&test, &model, 2004, 12));
     let part = flops.to_string();
     let lost = |options: &[(&str, &str)]| {
-        let result = prune(&model, options, &*calibration);
+        let result = prune(&model, options, &calibration);
         let left = multiplications(&result) / multiplications(&model);
         assert!(left <= flops && left > flops - 0.02, "{name}: {left:.3} of the multiplications are left");
-        let accuracy = drift(&model, &result, &*test).accuracy.unwrap();
+        let accuracy = drift(&model, &result, &test).accuracy.unwrap();
         (accuracy.before - accuracy.after) * 100.0
     };
     let (with, without) = (lost(&[("flops", &part)]), lost(&[("flops", &part), ("repair", "false")]));

@@ -23,9 +23,6 @@ const MAX_DEPTH: usize = 1536;
 const ROWS_PER_NUMBER: usize = 6;
 const ROWS: std::ops::RangeInclusive<usize> = 4096..=12288;
 
-/// The most rows of one sample: more of one image say little new.
-const MAX_ROWS_OF_SAMPLE: usize = 1024;
-
 /// Sums held at the same time, in bytes.
 const ROUND_BYTES: usize = 512 << 20;
 
@@ -210,7 +207,7 @@ fn measure(model: &Model, readings: &[Reading], data: Data<'_>) -> Result<Vec<Me
             let rows = seen.value(reading.layer.input).and_then(|input| {
                 let output = reading.layer.output_shape(input.shape(), reading.form)?;
                 let wanted = (ROWS_PER_NUMBER * reading.depth()).clamp(*ROWS.start(), *ROWS.end());
-                let each = data.positions_each(wanted, MAX_ROWS_OF_SAMPLE);
+                let each = data.positions_each(wanted);
                 let positions = reading.layer.positions(&output, each, turn);
                 let places: Vec<usize> = (0..reading.form.columns).collect();
                 reading.layer.read(input, &output, &positions, &places)

@@ -43,9 +43,9 @@ impl Data<'_> {
         self.samples.len().min(MAX_SAMPLES)
     }
 
-    /// How many positions of each sample make `rows` over all, `most` at most.
-    pub(super) fn positions_each(&self, rows: usize, most: usize) -> usize {
-        rows.div_ceil(self.len().max(1)).clamp(1, most)
+    /// How many positions of each sample make `rows` over all. A sample may be a batch, so that there is no other limit.
+    pub(super) fn positions_each(&self, rows: usize) -> usize {
+        rows.div_ceil(self.len().max(1)).max(1)
     }
 
     /// Runs what some values depend on, and lets `add` put together what each sample shows, in some sums; `add` gets the

@@ -26,9 +26,6 @@ use crate::ir::{Graph, Model, Tensor, ValueId};
 const ROWS_PER_UNKNOWN: usize = 16;
 const ROWS: std::ops::RangeInclusive<usize> = 16384..=24576;
 
-/// The most rows of one sample.
-const MAX_ROWS_OF_SAMPLE: usize = 2048;
-
 /// How much the fit is drawn to what was there, of the square of each number read: at least, and at most.
 const DAMPING: std::ops::RangeInclusive<f64> = 1e-3..=3e-2;
 
@@ -85,7 +82,7 @@ fn rows_wanted(work: &Work) -> usize {
 
 /// The positions of one sample that a piece of work looks at, for what it aims at of such extents.
 fn positions(work: &Work, shape: &[u64], turn: usize, data: Data<'_>) -> Vec<usize> {
-    let each = data.positions_each(rows_wanted(work), MAX_ROWS_OF_SAMPLE);
+    let each = data.positions_each(rows_wanted(work));
     fit::positions(shape, work.axis(), each, turn)
 }
 
