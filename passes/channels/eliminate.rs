@@ -92,7 +92,7 @@ impl Eliminator {
         for &column in &block {
             let row: Vec<f64> = self.inverse[column * depth..][..depth].to_vec();
             let pivot = row[column];
-            if !(pivot > 0.0) {
+            if pivot.is_nan() || pivot <= 0.0 {
                 continue;
             }
             for (i, &factor) in row.iter().enumerate().filter(|(_, factor)| **factor != 0.0) {

@@ -167,7 +167,7 @@ impl Options {
             0 => Err(Error::usage(format!("option `{key}` of `channels` is at least 1")).found("0")),
             number => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
         };
-        let together = match opts.text("scope").as_deref() {
+        let together = match opts.text("scope") {
             Some("isomorphic") => Together::Kinds,
             Some("global") => Together::All,
             _ => Together::None,
@@ -180,7 +180,7 @@ impl Options {
         };
         let mut text = amount_text;
         let width = match opts.text("for") {
-            Some(runtime) if !opts.is_given("round-to") => width_of(&runtime),
+            Some(runtime) if !opts.is_given("round-to") => width_of(runtime),
             _ => positive("round-to")?,
         };
         for key in ["scope", "criterion"] {
