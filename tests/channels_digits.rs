@@ -120,7 +120,8 @@ fn assert_loses_at_most(name: &str, flops: f64, most_points: f64) {
     let lost = |options: &[(&str, &str)]| {
         let result = prune(&model, options, &calibration);
         let left = multiplications(&result) / multiplications(&model);
-        assert!(left <= flops && left > flops - 0.02, "{name}: {left:.3} of the multiplications are left");
+        // A channel of a thin first layer is a twentieth of the next.
+        assert!(left <= flops && left > flops - 0.06, "{name}: {left:.3} of the multiplications are left");
         let accuracy = drift(&model, &result, &test).accuracy.unwrap();
         (accuracy.before - accuracy.after) * 100.0
     };
