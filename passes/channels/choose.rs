@@ -1,6 +1,9 @@
 //! Which classes go.
 
-use super::options::{Amount, Options};
+use std::collections::BTreeMap;
+
+use super::loss::Ranked;
+use super::options::{Amount, Options, Together};
 use super::pieces::{self, Piece};
 use super::score::Scores;
 use super::site;
@@ -18,7 +21,12 @@ pub(super) struct Candidate {
     /// How many channels of its first layer a class is.
     pub(super) width: usize,
     /// The classes, the least first, with their scores.
-    ranked: Vec<(Class, f64)>,
+    ranked: Ranked,
+    /// What one class costs: multiplications, or weights where those are counted. `None` where scores say nothing by the
+    /// side of costs.
+    cost: Option<f64>,
+    /// What sort of layers it is made of.
+    kind: String,
 }
 
 /// What a model costs.
@@ -29,7 +37,14 @@ pub(super) struct Totals {
 }
 
 /// The groups that nothing excludes, with their classes ranked.
-pub(super) fn candidates(pieces: &[Piece], model: &Model, options: &Options, cx: &mut Cx<'_>) -> Vec<Candidate> {
+/// The groups of the main graph that `losses` has are ranked by those.
+pub(super) fn candidates(
+    pieces: &[Piece],
+    model: &Model,
+    losses: &[Option<Ranked>],
+    options: &Options,
+    cx: &mut Cx<'_>,
+) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     let seed = cx.env.seed;
     pieces::visit_each(model, &mut |place, graph, path| {
@@ -44,15 +59,67 @@ pub(super) fn candidates(pieces: &[Piece], model: &Model, options: &Options, cx:
                 cx.skipped(site(graph, group), format!("excluded by `{name}`"));
                 continue;
             }
-            let name = group.layers.first().map(|&layer| graph.node_label(layer)).unwrap_or_default();
-            let of = scores.group(&piece.channels, graph, group, options.criterion, (seed, &name));
-            let mut ranked: Vec<(Class, f64)> = group.classes.iter().copied().zip(of).collect();
-            ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-            candidates.push(Candidate { piece: place, group: index, width: width(piece, index), ranked });
+            let loss = losses.get(index).filter(|_| place == 0).cloned().flatten();
+            let has_loss = loss.is_some();
+            let ranked = loss.unwrap_or_else(|| {
+                let name = group.layers.first().map(|&layer| graph.node_label(layer)).unwrap_or_default();
+                let of = scores.group(&piece.channels, graph, group, options.criterion, (seed, &name));
+                let mut ranked: Ranked = group.classes.iter().copied().zip(of).collect();
+                if !losses.is_empty() {
+                    as_shares(&mut ranked);
+                }
+                ranked.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+                ranked
+            });
+            let cost = has_loss.then(|| cost(piece, graph, group.classes.first().copied(), options));
+            let (width, kind) = (width(piece, index), kind(piece, graph, index));
+            candidates.push(Candidate { piece: place, group: index, width, ranked, cost, kind });
         }
     });
     cx.enter(&[]);
     candidates
+}
+
+/// Makes scores comparable to parts of an energy.
+fn as_shares(ranked: &mut Ranked) {
+    let total = ranked.iter().map(|(_, score)| score * score).sum::<f64>();
+    ranked.iter_mut().filter(|_| total > 0.0).for_each(|(_, score)| *score = *score * *score / total);
+}
+
+/// What a class costs, of all that the graph does.
+fn cost(piece: &Piece, graph: &Graph, class: Option<Class>, options: &Options) -> f64 {
+    let channels = &piece.channels;
+    let (untouched, mut one) = (Removal::new(channels), Removal::new(channels));
+    class.into_iter().for_each(|class| one.insert(class));
+    match options.amount {
+        Amount::Params(_) => channels.elements(graph, &untouched) - channels.elements(graph, &one),
+        _ => channels.multiplications(&untouched) - channels.multiplications(&one),
+    }
+}
+
+/// What sort of layers a group is made of: which axes of the constants of which operators its classes lie on, whatever
+/// their extents (Fang et al. 2024, "Isomorphic Pruning for Vision Models", section 3.2).
+fn kind(piece: &Piece, graph: &Graph, group: usize) -> String {
+    let channels = &piece.channels;
+    let Some(class) = channels.groups().get(group).and_then(|group| group.classes.first()) else {
+        return String::new();
+    };
+    let mut kind = String::new();
+    for constant in channels.constants() {
+        let rank = graph.constant(constant.value).map_or(0, |tensor| tensor.rank());
+        for axis in 0..rank {
+            let has = |classes: Vec<Option<Class>>| classes.contains(&Some(*class));
+            if !channels.axis_classes(constant, axis).is_some_and(has) {
+                continue;
+            }
+            for one in graph.uses(constant.value) {
+                if let crate::ir::Port::In(slot) = one.port {
+                    kind += &format!("{} {slot} {axis};", graph.node(one.node).op_type());
+                }
+            }
+        }
+    }
+    kind
 }
 
 /// The name that keeps a group as it is.
@@ -97,6 +164,8 @@ pub(super) fn choose(
         Amount::Ratio(share) => return plan(share),
         Amount::Flops(part) => (part, |totals| totals.multiplications),
         Amount::Params(part) => (part, |totals| totals.elements),
+        // The share of a goal is found by trying.
+        Amount::Goal(_) => return plan(0.0),
     };
     let left = |removals: &[Removal]| {
         let (before, after) = totals(pieces, model, removals);
@@ -116,7 +185,39 @@ pub(super) fn choose(
         let middle = (low + high) / 2.0;
         if left(&plan(middle)) <= part { high = middle } else { low = middle }
     }
-    plan(high)
+    give_back(candidates, &plan(low), plan(high), |removals| left(removals) <= part)
+}
+
+/// Many groups lose one class more between two shares: gives it back to those that the target does not need it of, the
+/// dearest first.
+fn give_back(
+    candidates: &[Candidate],
+    less: &[Removal],
+    mut more: Vec<Removal>,
+    reaches: impl Fn(&[Removal]) -> bool,
+) -> Vec<Removal> {
+    let differs = |candidate: &Candidate| -> Option<(f64, Vec<(usize, Class)>)> {
+        let (less, more) = (less.get(candidate.piece)?, more.get(candidate.piece)?);
+        let only = |(class, _): &&(Class, f64)| more.contains(*class) && !less.contains(*class);
+        let classes: Vec<&(Class, f64)> = candidate.ranked.iter().filter(only).collect();
+        let dearest = classes.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
+        Some((dearest, classes.iter().map(|(class, _)| (candidate.piece, *class)).collect()))
+    };
+    let mut steps: Vec<(f64, Vec<(usize, Class)>)> = candidates.iter().filter_map(differs).collect();
+    steps.retain(|(_, classes)| !classes.is_empty());
+    steps.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (_, classes) in steps {
+        let mut fewer = more.clone();
+        for (piece, class) in classes {
+            if let Some(removal) = fewer.get_mut(piece) {
+                removal.retain(class);
+            }
+        }
+        if reaches(&fewer) {
+            more = fewer;
+        }
+    }
+    more
 }
 
 /// What the model costs before and after.
@@ -134,12 +235,12 @@ pub(super) fn totals(pieces: &[Piece], model: &Model, removals: &[Removal]) -> (
 }
 
 /// Takes a share of the classes of each group, or of all.
-fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f64) -> Vec<Removal> {
+pub(super) fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f64) -> Vec<Removal> {
     let mut removals: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();
-    let counts: Vec<usize> = if options.is_global {
-        global_counts(candidates, share)
-    } else {
-        candidates.iter().map(|candidate| share_of(candidate.ranked.len(), share)).collect()
+    let counts = match options.together {
+        Together::None => candidates.iter().map(|candidate| share_of(candidate.ranked.len(), share)).collect(),
+        Together::Kinds => counts_by_kind(candidates, share),
+        Together::All => counts_of_all(&candidates.iter().enumerate().collect::<Vec<_>>(), candidates.len(), share),
     };
     for (candidate, count) in candidates.iter().zip(counts) {
         let all = candidate.ranked.len();
@@ -151,14 +252,31 @@ fn take(pieces: &[Piece], candidates: &[Candidate], options: &Options, share: f6
     removals
 }
 
-/// How many classes of each candidate are among the share with the lowest scores of all.
-fn global_counts(candidates: &[Candidate], share: f64) -> Vec<usize> {
-    let mut all: Vec<(f64, usize)> = Vec::new();
+/// How many classes of each candidate are among the share with the lowest scores of its kind.
+fn counts_by_kind(candidates: &[Candidate], share: f64) -> Vec<usize> {
+    let mut kinds: BTreeMap<&str, Vec<(usize, &Candidate)>> = BTreeMap::new();
     for (place, candidate) in candidates.iter().enumerate() {
-        all.extend(candidate.ranked.iter().map(|(_, score)| (*score, place)));
+        kinds.entry(&candidate.kind).or_default().push((place, candidate));
+    }
+    let mut counts = vec![0; candidates.len()];
+    for alike in kinds.values() {
+        let of_kind = counts_of_all(alike, candidates.len(), share);
+        counts.iter_mut().zip(of_kind).for_each(|(count, more)| *count += more);
+    }
+    counts
+}
+
+/// How many classes of each of some candidates are among the share of theirs with the lowest scores; of losses, with the
+/// lowest for what the class costs. Places are those among `count` candidates.
+fn counts_of_all(some: &[(usize, &Candidate)], count: usize, share: f64) -> Vec<usize> {
+    let are_losses = some.iter().all(|(_, candidate)| candidate.cost.is_some_and(|cost| cost > 0.0));
+    let mut all: Vec<(f64, usize)> = Vec::new();
+    for (place, candidate) in some {
+        let cost = candidate.cost.filter(|_| are_losses).unwrap_or(1.0);
+        all.extend(candidate.ranked.iter().map(|(_, score)| (score / cost, *place)));
     }
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut counts = vec![0; candidates.len()];
+    let mut counts = vec![0; count];
     for (_, place) in all.iter().take(share_of(all.len(), share)) {
         if let Some(count) = counts.get_mut(*place) {
             *count += 1;

@@ -1,29 +1,25 @@
 //! What a layer reads, position by position, and what it gave: the two sides of a least squares fit of its weights.
 
+use super::tail::Tail;
 use crate::channels::Reader;
-use crate::ir::{Graph, NodeId, Tensor, ValueId};
-
-/// The most unknowns of one output; the time grows with their cube.
-const MAX_UNKNOWNS: usize = 1024;
-
-/// The most positions of one run, evenly spread.
-const MAX_POSITIONS: usize = 256;
+use crate::ir::{Graph, Tensor, ValueId};
 
 /// How the weights of a layer meet what it reads.
 #[derive(Debug, Clone)]
 pub(super) struct Layer {
-    node: NodeId,
-    /// What it gives.
-    pub(super) output: ValueId,
+    /// What it reads.
+    pub(super) input: ValueId,
+    /// Its weights.
+    pub(super) weight: ValueId,
+    /// What becomes of its output before anything else reads it.
+    pub(super) tail: Tail,
     /// Where its channels are.
-    out_axis: usize,
+    pub(super) out_axis: usize,
     /// Where the outputs lie in the weight.
     rows_first: bool,
     /// The axis of the input with the channels.
     axis: usize,
     window: Option<Window>,
-    /// Whether a bias can be fitted too.
-    pub(super) has_bias: bool,
 }
 
 /// The places that a convolution reads for one output.
@@ -35,28 +31,27 @@ struct Window {
     pads: Vec<i64>,
 }
 
+/// Outputs, channels read and places of the kernel of a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) outputs: usize,
+    pub(super) columns: usize,
+    pub(super) taps: usize,
+}
+
 impl Layer {
-    /// The layer of a reader; `None` where its weights cannot be fitted as a whole: too many, or in another form.
-    pub(super) fn of(graph: &Graph, reader: &Reader, kept: usize) -> Option<Self> {
+    /// The layer of a reader; `None` where its weights are in another form, or it has a bias that is not its own.
+    pub(super) fn of(graph: &Graph, reader: &Reader) -> Option<Self> {
         let held = graph.node(reader.node);
         let weight = graph.constant(reader.weight)?;
-        let output = graph.output(reader.node, 0)?;
-        let bias = graph.input(reader.node, 2);
-        // A bias that others read too, or that is computed, stays as it is, and so do the weights before it.
-        let own = bias.is_none_or(|b| graph.constant(b).is_some_and(|t| t.rank() == 1) && graph.use_count(b) == 1);
-        let taps = weight.shape().iter().skip(2).product::<u64>() as usize;
-        if kept * taps >= MAX_UNKNOWNS || !own {
-            return None;
-        }
         let base = Self {
-            node: reader.node,
-            output,
+            input: reader.input,
+            weight: reader.weight,
+            tail: Tail::of(graph, reader.node)?,
             out_axis: 1,
             rows_first: true,
             axis: reader.axis,
             window: None,
-            // A new bias would be a constant that nobody has looked for channels in.
-            has_bias: bias.is_some(),
         };
         match held.op_type() {
             "Conv" if matches!(held.attr_str("auto_pad", "NOTSET"), "NOTSET" | "VALID") => {
@@ -79,123 +74,191 @@ impl Layer {
                 let (turned_a, turned_b) = (held.attr_int("transA", 0) != 0, held.attr_int("transB", 0) != 0);
                 (is_plain && !turned_a).then_some(Self { rows_first: turned_b, ..base })
             }
-            "MatMul" => Some(Self { rows_first: false, out_axis: reader.axis, has_bias: false, ..base }),
+            "MatMul" => Some(Self { rows_first: false, out_axis: reader.axis, ..base }),
             _ => None,
         }
     }
 
-    /// The values of each output channel at some positions.
-    pub(super) fn given(&self, output: &Tensor) -> Option<Vec<Vec<f64>>> {
-        let extent = usize::try_from(*output.shape().get(self.out_axis)?).ok()?;
-        let inner = output.shape().iter().skip(self.out_axis + 1).product::<u64>() as usize;
-        let values = output.to_f32()?;
-        let positions = picked(values.len().checked_div(extent * inner)? * inner);
-        let row = |channel: usize| {
-            let at = |&position: &usize| values.get((position / inner * extent + channel) * inner + position % inner);
-            positions.iter().filter_map(at).map(|&v| f64::from(v)).collect()
-        };
-        Some((0..extent).map(row).collect())
+    /// The axis of the weight with its outputs.
+    pub(super) fn weight_out_axis(&self) -> usize {
+        usize::from(!self.rows_first)
     }
 
-    /// What meets each weight of one output at the same positions: the channels in `places`, each at all places of the
-    /// kernel, and 1 for the bias.
-    pub(super) fn read(&self, input: &Tensor, output: &[u64], places: &[usize]) -> Option<Vec<Vec<f64>>> {
+    /// What a weight is made of; `None` where it is no matrix.
+    pub(super) fn form(&self, weight: &Tensor) -> Option<Form> {
+        let [first, second, kernel @ ..] = weight.shape() else { return None };
+        let (outputs, columns) = if self.rows_first { (first, second) } else { (second, first) };
+        let taps = kernel.iter().product::<u64>() as usize;
+        Some(Form { outputs: *outputs as usize, columns: *columns as usize, taps })
+    }
+
+    /// The extents of the output for such an input; `None` where the input does not fit.
+    pub(super) fn output_shape(&self, input: &[u64], form: Form) -> Option<Vec<u64>> {
+        (*input.get(self.axis)? == form.columns as u64).then_some(())?;
+        let mut output = input.to_vec();
+        *output.get_mut(self.out_axis)? = form.outputs as u64;
+        if let Some(window) = &self.window {
+            (input.len() == window.kernel.len() + 2).then_some(())?;
+            for (axis, extent) in output.iter_mut().skip(2).enumerate() {
+                *extent = window.count(axis, *extent)?;
+            }
+        }
+        Some(output)
+    }
+
+    /// Some positions of an output of such extents: see [`positions`].
+    pub(super) fn positions(&self, output: &[u64], most: usize, turn: usize) -> Vec<usize> {
+        positions(output, self.out_axis, most, turn)
+    }
+
+    /// The values of all output channels at some positions, position by position.
+    pub(super) fn given(&self, output: &Tensor, positions: &[usize]) -> Option<Vec<f64>> {
+        across(output, self.out_axis, positions)
+    }
+
+    /// What meets each weight of one output at the same positions, position by position: the channels in `places`, each at
+    /// all places of the kernel, and 1 for the bias where there is one to fit.
+    pub(super) fn read(
+        &self,
+        input: &Tensor,
+        output: &[u64],
+        positions: &[usize],
+        places: &[usize],
+    ) -> Option<Vec<f64>> {
         let shape: Vec<usize> = input.shape().iter().map(|&extent| extent as usize).collect();
         let extent = *shape.get(self.axis)?;
         let values = input.to_f32()?;
         let out: Vec<usize> = output.iter().map(|&extent| extent as usize).collect();
-        let inner = out.get(self.out_axis + 1..)?.iter().product::<usize>();
-        let outer = out.get(..self.out_axis)?.iter().product::<usize>();
-        let positions = picked(outer * inner);
+        let inner = out.get(self.out_axis + 1..)?.iter().product::<usize>().max(1);
         let mut rows = Vec::new();
-        match &self.window {
-            None => {
+        let one = self.tail.bias.is_some();
+        let Some(window) = &self.window else {
+            for &position in positions {
+                let row = values.get(position * extent..(position + 1) * extent)?;
                 for &place in places {
-                    let at = |&position: &usize| values.get(position * extent + place).map(|&v| f64::from(v));
-                    rows.push(positions.iter().filter_map(at).collect::<Vec<f64>>());
+                    rows.push(f64::from(*row.get(place)?));
                 }
+                rows.extend(one.then_some(1.0));
             }
-            Some(window) => {
-                let (size, out) = (shape.get(2..)?, out.get(2..)?);
-                let area = size.iter().product::<usize>();
-                let taps = window.kernel.iter().product::<usize>();
-                for &place in places {
-                    for tap in 0..taps {
-                        let at = |&position: &usize| {
-                            let (image, spot) = (position / inner, position % inner);
-                            let found = window.source(spot, tap, out, size);
-                            found
-                                .and_then(|at| values.get((image * extent + place) * area + at))
-                                .map_or(0.0, |&v| f64::from(v))
-                        };
-                        rows.push(positions.iter().map(at).collect());
-                    }
-                }
+            return Some(rows);
+        };
+        let (size, out) = (shape.get(2..)?, out.get(2..)?);
+        let area = size.iter().product::<usize>();
+        let taps = window.kernel.iter().product::<usize>();
+        for &position in positions {
+            let (image, spot) = (position / inner, position % inner);
+            let sources: Vec<Option<usize>> = (0..taps).map(|tap| window.source(spot, tap, out, size)).collect();
+            for &place in places {
+                let plane = values.get((image * extent + place) * area..(image * extent + place + 1) * area)?;
+                rows.extend(sources.iter().map(|source| source.map_or(0.0, |at| f64::from(plane[at]))));
             }
-        }
-        if self.has_bias {
-            rows.push(vec![1.0; positions.len()]);
+            rows.extend(one.then_some(1.0));
         }
         Some(rows)
     }
 
     /// The weights of the channels in `places` as a matrix with a row for each output, the bias last.
-    pub(super) fn start(&self, weight: &Tensor, bias: Option<&Tensor>, places: &[usize]) -> Option<(usize, Vec<f64>)> {
+    pub(super) fn start(&self, graph: &Graph, weight: &Tensor, places: &[usize]) -> Option<Vec<f64>> {
         let values = weight.to_f32()?;
-        let bias = bias.map(|bias| bias.to_f32());
-        let (outputs, columns, taps) = self.form(weight)?;
-        let mut matrix = Vec::new();
-        for output in 0..outputs {
+        let form = self.form(weight)?;
+        let bias = match &self.tail.bias {
+            Some(bias) => Some(bias.start(graph)?),
+            None => None,
+        };
+        let mut matrix = Vec::with_capacity(form.outputs * (places.len() * form.taps + 1));
+        for output in 0..form.outputs {
             for &place in places {
-                for tap in 0..taps {
-                    matrix.push(f64::from(*values.get(self.at(output, place, tap, [outputs, columns, taps]))?));
+                for tap in 0..form.taps {
+                    matrix.push(f64::from(*values.get(self.at(output, place, tap, form))?));
                 }
             }
-            if self.has_bias {
-                let value = bias.as_ref().and_then(|bias| bias.as_ref()?.get(output).copied()).unwrap_or(0.0);
-                matrix.push(f64::from(value));
+            if let Some(bias) = &bias {
+                matrix.push(*bias.get(output)?);
             }
         }
-        Some((outputs, matrix))
+        Some(matrix)
     }
 
-    /// Weight and bias from such a matrix; the columns of other channels are zero.
-    pub(super) fn split(&self, weight: &Tensor, matrix: &[f64], places: &[usize]) -> Option<(Vec<f32>, Vec<f32>)> {
-        let (outputs, columns, taps) = self.form(weight)?;
-        let width = places.len() * taps + usize::from(self.has_bias);
-        let (mut values, mut bias) = (vec![0f32; weight.len()], Vec::new());
-        for (output, row) in matrix.chunks(width).enumerate() {
+    /// Puts the rows of such a matrix that belong to outputs with `stays` into a weight, with zeros in the columns of other
+    /// channels; answers with the bias of every output.
+    pub(super) fn split(
+        &self,
+        weight: &mut [f32],
+        form: Form,
+        matrix: &[f64],
+        places: &[usize],
+        stays: &[bool],
+    ) -> Option<Vec<f64>> {
+        let has_bias = self.tail.bias.is_some();
+        let width = places.len() * form.taps + usize::from(has_bias);
+        let mut bias = Vec::new();
+        for (output, row) in matrix.chunks(width.max(1)).enumerate() {
+            if has_bias {
+                bias.push(*row.last()?);
+            }
+            if stays.get(output) != Some(&true) {
+                continue;
+            }
+            for column in 0..form.columns {
+                for tap in 0..form.taps {
+                    *weight.get_mut(self.at(output, column, tap, form))? = 0.0;
+                }
+            }
             for (column, &place) in places.iter().enumerate() {
-                for tap in 0..taps {
-                    let at = self.at(output, place, tap, [outputs, columns, taps]);
-                    *values.get_mut(at)? = *row.get(column * taps + tap)? as f32;
+                for tap in 0..form.taps {
+                    *weight.get_mut(self.at(output, place, tap, form))? = *row.get(column * form.taps + tap)? as f32;
                 }
             }
-            if self.has_bias {
-                bias.push(*row.last()? as f32);
-            }
         }
-        Some((values, bias))
+        Some(bias)
     }
 
-    /// Outputs, channels read and places of the kernel.
-    fn form(&self, weight: &Tensor) -> Option<(usize, usize, usize)> {
-        let [first, second, kernel @ ..] = weight.shape() else { return None };
-        let (outputs, columns) = if self.rows_first { (first, second) } else { (second, first) };
-        Some((*outputs as usize, *columns as usize, kernel.iter().product::<u64>() as usize))
-    }
-
-    fn at(&self, output: usize, column: usize, tap: usize, [outputs, columns, taps]: [usize; 3]) -> usize {
+    fn at(&self, output: usize, column: usize, tap: usize, form: Form) -> usize {
+        let Form { outputs, columns, taps } = form;
         if self.rows_first { (output * columns + column) * taps + tap } else { column * outputs + output }
-    }
-
-    /// The operator.
-    pub(super) fn node(&self) -> NodeId {
-        self.node
     }
 }
 
+/// The values along an axis at some positions of the others, position by position.
+pub(super) fn across(tensor: &Tensor, axis: usize, positions: &[usize]) -> Option<Vec<f64>> {
+    let extent = usize::try_from(*tensor.shape().get(axis)?).ok()?;
+    let inner = tensor.shape().iter().skip(axis + 1).product::<u64>().max(1) as usize;
+    let values = tensor.to_f32()?;
+    let mut rows = Vec::with_capacity(positions.len() * extent);
+    for &position in positions {
+        let start = position / inner * extent * inner + position % inner;
+        for channel in 0..extent {
+            rows.push(f64::from(*values.get(start + channel * inner)?));
+        }
+    }
+    Some(rows)
+}
+
+/// Some positions beside an axis of a value of such extents, `most` at most, evenly spread; which ones changes with
+/// `turn`, so that all are seen over many samples.
+pub(super) fn positions(shape: &[u64], axis: usize, most: usize, turn: usize) -> Vec<usize> {
+    let before: u64 = shape.iter().take(axis).product();
+    let behind: u64 = shape.iter().skip(axis + 1).product();
+    let count = (before * behind) as usize;
+    // A step that shares no factor with the extents of images visits their rows and columns alike.
+    let step = count.div_ceil(most.max(1)).max(1) | 1;
+    (turn.wrapping_mul(TURN) % step..count).step_by(step).collect()
+}
+
+/// How far the first position moves from one sample to the next: a prime, so that all are seen.
+const TURN: usize = 7919;
+
 impl Window {
+    /// How many outputs there are along an axis of so many elements.
+    fn count(&self, axis: usize, extent: u64) -> Option<u64> {
+        let rank = self.kernel.len();
+        let span = (*self.kernel.get(axis)? as i64 - 1) * self.dilations.get(axis)? + 1;
+        let padded = i64::try_from(extent).ok()? + self.pads.get(axis)? + self.pads.get(axis + rank)?;
+        let stride = *self.strides.get(axis)?;
+        (stride > 0 && padded >= span).then_some(())?;
+        u64::try_from((padded - span) / stride + 1).ok()
+    }
+
     /// Where in the image a place of the kernel lies for an output; `None` in the padding.
     fn source(&self, spot: usize, tap: usize, out: &[usize], size: &[usize]) -> Option<usize> {
         let (mut spot, mut tap, mut at, mut scale) = (spot, tap, 0, 1);
@@ -210,13 +273,6 @@ impl Window {
         }
         Some(at)
     }
-}
-
-/// Some of so many positions.
-fn picked(count: usize) -> Vec<usize> {
-    // A step that shares no factor with the extents of images visits their rows and columns alike.
-    let step = count.div_ceil(MAX_POSITIONS).max(1) | 1;
-    (0..count).step_by(step).collect()
 }
 
 #[cfg(test)]
@@ -236,22 +292,39 @@ mod tests {
         let facts = infer::infer(&model).unwrap();
         let channels = Channels::analyze(&model.graph, facts.main(), 17).unwrap();
         let reader = channels.readers().last().unwrap();
-        let layer = Layer::of(&model.graph, reader, 2).unwrap();
+        let layer = Layer::of(&model.graph, reader).unwrap();
         let weight = model.graph.constant(reader.weight).unwrap();
-        let bias = Tensor::from_f32(vec![1], &[100.0]).unwrap();
-        let (outputs, matrix) = layer.start(&weight, Some(&bias), &[0, 1]).unwrap();
-        assert_eq!((outputs, matrix.as_slice()), (1, &[0., 1., 2., 3., 4., 5., 6., 7., 100.][..]));
+        let form = layer.form(&weight).unwrap();
+        assert_eq!(form, Form { outputs: 1, columns: 2, taps: 4 });
+        let matrix = layer.start(&model.graph, &weight, &[0, 1]).unwrap();
+        assert_eq!(matrix, [0., 1., 2., 3., 4., 5., 6., 7., 100.]);
         // Channel 0 is 1..9, channel 1 ten times that.
         let values: Vec<f32> = (1..=9).map(|v| v as f32).chain((1..=9).map(|v| 10.0 * v as f32)).collect();
         let input = Tensor::from_f32(vec![1, 2, 3, 3], &values).unwrap();
-        let read = layer.read(&input, &[1, 1, 2, 2], &[0, 1]).unwrap();
-        let at =
-            |position: usize| -> f64 { read.iter().zip(&matrix).map(|(row, weight)| row[position] * weight).sum() };
+        let positions = layer.positions(&[1, 1, 2, 2], 4, 0);
+        assert_eq!(positions, [0, 1, 2, 3]);
+        assert_eq!(layer.output_shape(&[1, 2, 3, 3], form), Some(vec![1, 1, 2, 2]));
+        let read = layer.read(&input, &[1, 1, 2, 2], &positions, &[0, 1]).unwrap();
+        let at = |position: usize| -> f64 { read[position * 9..][..9].iter().zip(&matrix).map(|(x, w)| x * w).sum() };
         // At the first position only the last place of the kernel lies in the image: 3 * 1 + 7 * 10 + 100.
         assert_eq!(at(0), 173.0);
         // At the last all do: 5 6 8 9 by 0 1 2 3, ten times that by 4 5 6 7.
         assert_eq!(at(3), 6.0 + 16.0 + 27.0 + 10.0 * (20.0 + 30.0 + 48.0 + 63.0) + 100.0);
-        let (values, bias) = layer.split(&weight, &matrix, &[0, 1]).unwrap();
+        let mut values = vec![9f32; 8];
+        let bias = layer.split(&mut values, form, &matrix, &[0, 1], &[true]).unwrap();
         assert_eq!((values, bias), ((0..8).map(|v| v as f32).collect(), vec![100.0]));
+    }
+
+    #[test]
+    fn channels_are_gathered_position_by_position() {
+        let graph = "g (float[2,2] x) => (float[2,2] y) <float[2,2] u = iota, float[2,2] w = iota> {
+            a = MatMul(x, u) y = MatMul(a, w) }";
+        let model = text::parse(graph).unwrap();
+        let facts = infer::infer(&model).unwrap();
+        let channels = Channels::analyze(&model.graph, facts.main(), 17).unwrap();
+        let layer = Layer::of(&model.graph, channels.readers().last().unwrap()).unwrap();
+        let tensor = Tensor::from_f32(vec![2, 2], &[0., 1., 2., 3.]).unwrap();
+        assert_eq!(layer.given(&tensor, &[1, 0]).unwrap(), [2., 3., 0., 1.]);
+        assert_eq!(layer.read(&tensor, &[2, 2], &[0, 1], &[1]).unwrap(), [1., 3.]);
     }
 }

@@ -9,11 +9,15 @@
 //!
 //! Channels that depend on each other go together: [`crate::channels`] finds the groups, through residual sums,
 //! concatenations, shuffles and heads. `ratio` of each group goes, rounded down; with `scope=global` that share of all
-//! channels, those with the lowest scores. `flops` and `params` are targets instead: the smallest share that leaves at
-//! most that part of the multiplications, or of the weights. Scores are those of all weights of a class, each tensor
-//! relative to its mean. The result is that of the model with those weights set to zero; nothing is trained. With
-//! calibration data each layer that reads a value with channels lost is then fitted to what it computed before, by least
-//! squares, one after the other (He, Zhang and Sun, Channel Pruning for Accelerating Very Deep Neural Networks, 2017).
+//! channels, those with the lowest scores, with `scope=isomorphic` that of all groups made of the same sort of layers.
+//! `flops` and `params` are targets instead: the smallest share that leaves at most that part of the multiplications, or of
+//! the weights. `target`, `top1` and `acc-drop` are goals: the largest share that reaches them, found by trying.
+//!
+//! Without data, scores are those of all weights of a class, each tensor relative to its mean. With calibration data they
+//! are what the layers that read a class lose with it once their other weights make up for it (`loss.rs`), and the layers
+//! are then fitted to what they computed before, by least squares, one after the other (`repair.rs`; He, Zhang and Sun,
+//! Channel Pruning for Accelerating Very Deep Neural Networks, 2017). Nothing is trained. Apart from that, the result is
+//! that of the model with the weights set to zero.
 //!
 //! The record `onnx_shrink.channels` in the metadata says what was left by which options: the same options do nothing on
 //! their own result.
@@ -23,20 +27,31 @@
 //! 2. channels that something needs: outputs of the graph, softmax and statistics over them, operators that are not known;
 //! 3. the last `min-channels` channels of a group, and always one.
 
+mod attempt;
 mod choose;
+mod eliminate;
 mod fit;
+mod loss;
+mod observe;
 mod options;
 mod pieces;
+mod plan;
 mod regress;
 mod repair;
 mod score;
+mod tail;
 
 use crate::channels::{Group, Removal};
-use crate::error::{Error, Result, Site, did_you_mean};
+use crate::data::Samples;
+use crate::error::{Error, ErrorKind, Result, Site, did_you_mean};
 use crate::ir::{Graph, Model};
-use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Pass, PassInfo, Scope, counted};
-use options::Options;
+use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope, counted};
+use attempt::Attempt;
+use loss::Ranked;
+use observe::Data;
+use options::{Amount, Options};
 use pieces::Piece;
+use score::Criterion;
 
 /// Where the metadata say what was left.
 const RECORD: &str = "onnx_shrink.channels";
@@ -49,57 +64,7 @@ pub(super) const INFO: PassInfo = PassInfo {
     scope: Scope::AllGraphs,
     min_opset: None,
     may_grow: false,
-    options: &[
-        OptSpec {
-            key: "ratio",
-            kind: OptKind::Ratio,
-            default: Some("0.25"),
-            help: "share of the channels of each group that goes",
-        },
-        OptSpec {
-            key: "flops",
-            kind: OptKind::Ratio,
-            default: None,
-            help: "instead of a share: the part of the multiplications that is to be left",
-        },
-        OptSpec {
-            key: "params",
-            kind: OptKind::Ratio,
-            default: None,
-            help: "instead of a share: the part of the weights that is to be left",
-        },
-        OptSpec {
-            key: "scope",
-            kind: OptKind::Choice(&["local", "global"]),
-            default: Some("local"),
-            help: "whether the share is one of each group or of all channels together",
-        },
-        OptSpec {
-            key: "criterion",
-            kind: OptKind::Choice(&["l1", "l2", "bn", "fpgm", "lamp", "random"]),
-            default: Some("l1"),
-            help: "what says how much a channel matters",
-        },
-        OptSpec {
-            key: "round-to",
-            kind: OptKind::UInt,
-            default: Some("1"),
-            help: "what the number of channels left is a multiple of, where there are enough",
-        },
-        OptSpec {
-            key: "min-channels",
-            kind: OptKind::UInt,
-            default: Some("1"),
-            help: "how many channels of a group stay at least",
-        },
-        OptSpec {
-            key: "repair",
-            kind: OptKind::Bool,
-            default: Some("true"),
-            help: "whether what reads the channels makes up for those lost, from calibration data where there is some",
-        },
-        OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
-    ],
+    options: options::OPTIONS,
     build: |opts| Ok(Box::new(Prune { options: Options::new(opts)? })),
 };
 
@@ -110,40 +75,86 @@ struct Prune {
 
 impl Pass for Prune {
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
-        let pieces = pieces::analyze(model)?;
+        let pieces = pieces::analyze(model, cx.env.calibration)?;
         check_excluded(model, &self.options.exclude)?;
         if self.is_done(model, &pieces) {
             cx.note("these options have removed their share of this model's channels already");
             return Ok(Changed::No);
         }
-        let candidates = choose::candidates(&pieces, model, &self.options, cx);
+        let losses = self.losses(model, &pieces, cx)?;
+        let candidates = choose::candidates(&pieces, model, &losses, &self.options, cx);
         declined(&pieces, model, cx);
-        let removals = choose::choose(&pieces, model, &candidates, &self.options, cx);
-        let is_changed = removals.iter().any(|removal| !removal.is_empty());
-        report(&pieces, model, &candidates, &removals, cx);
-        if !is_changed {
+        let Some(attempt) = self.attempt(model, &pieces, &candidates, cx)? else { return Ok(Changed::No) };
+        report(&pieces, model, &candidates, &attempt.removals, cx);
+        if attempt.removals.iter().all(Removal::is_empty) {
             return Ok(Changed::No);
         }
-        if self.options.repairs
-            && let (Some(piece), Some(removal)) = (pieces.first(), removals.first())
-        {
-            repair::repair(model, &piece.channels, removal, cx)?;
-        }
-        let mut place = 0;
-        pieces::edit_each(model, &mut |graph| {
-            if let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) {
-                piece.channels.remove(graph, removal)?;
-            }
-            place += 1;
-            Ok(())
-        })?;
+        let (result, removals) = attempt.finish(&pieces)?;
+        *model = result;
         let record = self.record(&pieces, &removals);
         model.set_metadata(RECORD, &record);
         Ok(Changed::Yes)
     }
 }
 
+/// Calibration data.
+fn data_of<'a>(samples: &'a dyn Samples, env: &'a Env<'a>) -> Data<'a> {
+    Data { samples, env }
+}
+
 impl Prune {
+    /// What classes of the main graph cost, where data say it.
+    fn losses(&self, model: &Model, pieces: &[Piece], cx: &mut Cx<'_>) -> Result<Vec<Option<Ranked>>> {
+        let criterion = self.options.criterion;
+        let needs_data = criterion.needs_data();
+        if !needs_data && criterion != Criterion::Auto {
+            return Ok(Vec::new());
+        }
+        let Some(samples) = cx.env.calibration else {
+            return if needs_data { Err(no_data("criterion")) } else { Ok(Vec::new()) };
+        };
+        let Some(piece) = pieces.first() else { return Ok(Vec::new()) };
+        let moves_others = criterion != Criterion::Energy;
+        match loss::ranked(model, &piece.channels, data_of(samples, cx.env), moves_others) {
+            Err(e) if !needs_data && is_of_backend(&e) => {
+                cx.note(format!("chosen by weights alone: no backend here runs the model: {}", e.what()));
+                Ok(Vec::new())
+            }
+            losses => losses,
+        }
+    }
+
+    /// What goes, and what that makes of the model; `None` where nothing reaches the goal.
+    fn attempt(
+        &self,
+        model: &Model,
+        pieces: &[Piece],
+        candidates: &[choose::Candidate],
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<Attempt>> {
+        let options = &self.options;
+        if let Amount::Goal(goal) = options.amount {
+            let samples = cx.env.calibration.ok_or_else(|| no_data(goal.name()))?;
+            let plan = |share| choose::take(pieces, candidates, options, share);
+            let found = attempt::search(model, pieces, goal, options.repairs, samples, cx.env, plan)?;
+            if found.is_none() {
+                cx.note(format!("no share of the channels reaches {}", goal.text()));
+            }
+            return Ok(found);
+        }
+        let removals = choose::choose(pieces, model, candidates, options, cx);
+        let Some(samples) = cx.env.calibration.filter(|_| options.repairs) else {
+            return Ok(Some(Attempt::unrepaired(model, removals)));
+        };
+        match attempt::repaired(model, pieces, removals.clone(), data_of(samples, cx.env), cx) {
+            Err(e) if is_of_backend(&e) => {
+                cx.note(format!("nothing is repaired: no backend here runs the model: {}", e.what()));
+                Ok(Some(Attempt::unrepaired(model, removals)))
+            }
+            attempt => attempt.map(Some),
+        }
+    }
+
     /// Whether the model is what the same options have left.
     fn is_done(&self, model: &Model, pieces: &[Piece]) -> bool {
         let untouched: Vec<Removal> = pieces.iter().map(|piece| Removal::new(&piece.channels)).collect();
@@ -163,6 +174,17 @@ impl Prune {
         }
         record
     }
+}
+
+fn no_data(option: &str) -> Error {
+    Error::usage(format!("`{option}` of `channels` is measured by running the model, and needs calibration data"))
+        .found("no inputs")
+        .help("give some with --inputs")
+}
+
+/// Whether there is no backend that runs the model.
+fn is_of_backend(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 /// The first layer of a group, as remarks name it.

@@ -1,9 +1,11 @@
 //! Every graph of a model with its channels, always in the same order: each before the graphs inside of it.
 
+use crate::backend::NamedTensors;
 use crate::channels::Channels;
+use crate::data::Samples;
 use crate::error::Result;
 use crate::infer::{self, GraphFacts};
-use crate::ir::{Graph, Model};
+use crate::ir::{Dim, Graph, Model, Shape, ValueId, ValueType};
 
 /// A graph of the model.
 #[derive(Debug)]
@@ -11,11 +13,50 @@ pub(super) struct Piece {
     pub(super) channels: Channels,
 }
 
-/// Finds the channels of every graph.
+/// Finds the channels of every graph. Where the extents of an input are open, multiplications are counted for those of a
+/// sample.
 ///
 /// # Errors
-/// Fails on a graph with a cycle.
-pub(super) fn analyze(model: &Model) -> Result<Vec<Piece>> {
+/// Fails on a graph with a cycle, or where the sample cannot be read.
+pub(super) fn analyze(model: &Model, samples: Option<&dyn Samples>) -> Result<Vec<Piece>> {
+    let mut pieces = pieces(model)?;
+    let is_open =
+        |&input: &ValueId| !matches!(shape(&model.graph, input), Some(Shape(dims)) if dims.iter().all(is_fixed));
+    if let Some(samples) = samples.filter(|_| model.graph.inputs().iter().any(is_open)) {
+        let sized = sized(model, &samples.get(0)?)?;
+        for (piece, sized) in pieces.iter_mut().zip(self::pieces(&sized)?) {
+            piece.channels.take_sizes(&sized.channels);
+        }
+    }
+    Ok(pieces)
+}
+
+fn shape(graph: &Graph, value: ValueId) -> Option<&Shape> {
+    match graph.value(value).ty() {
+        ValueType::Tensor(tensor) => tensor.shape.as_ref(),
+        _ => None,
+    }
+}
+
+fn is_fixed(dim: &Dim) -> bool {
+    matches!(dim, Dim::Fixed(_))
+}
+
+/// The model with the extents of a sample.
+fn sized(model: &Model, sample: &NamedTensors) -> Result<Model> {
+    let mut sized = model.clone();
+    for input in sized.graph.inputs().to_vec() {
+        let held = sized.graph.value(input);
+        let given = sample.iter().find(|(name, _)| name == held.name());
+        if let (Some((_, given)), ValueType::Tensor(mut ty)) = (given, held.ty().clone()) {
+            ty.shape = Some(Shape(given.shape().iter().map(|&extent| Dim::Fixed(extent)).collect()));
+            sized.graph.set_type(input, ValueType::Tensor(ty))?;
+        }
+    }
+    Ok(sized)
+}
+
+fn pieces(model: &Model) -> Result<Vec<Piece>> {
     let facts = infer::infer(model)?;
     let mut pieces = Vec::new();
     below(&model.graph, Some(facts.main()), &[], model.opset(), &mut pieces)?;

@@ -2,257 +2,229 @@
 //!
 //! ```text
 //! y = W x + b, channels of x go      =>      y ~ W' x' + b', by least squares of y on what is left, x'
+//! s = y + z                          =>      y ~ s - z', what the other branch lost is made up for as well
 //! ```
 //!
-//! Layers are fitted in topological order, and `x'` is what the layers fitted before give, so that errors do not add up.
-//! A layer with too many weights for that, or with a bias that is not its own, is fitted channel by channel: each channel
-//! of `x` is told as a sum of those left, and the weights take that in, the same at all places of a kernel.
+//! Layers are fitted in topological order, and `x'` is what the layers fitted before give, so that errors do not add up;
+//! layers behind that lose nothing themselves are fitted too. Layers that do not depend on each other are fitted in one run
+//! of the model, cut off behind what they read. Of two branches that meet in a sum, the one that is fitted later aims at
+//! the sum (He, Zhang and Sun 2017, section 3.3). A layer with too many weights for that, or with a bias that is not its
+//! own, is fitted channel by channel: each channel of `x` is told as a sum of those left, and the weights take that in, the
+//! same at all places of a kernel.
 
 use rayon::prelude::*;
 
-use super::fit::Layer;
+use super::fit;
+use super::observe::Data;
+use super::plan::{self, Work};
 use super::regress::Moments;
-use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors, Session};
-use crate::channels::{Channels, Reader, Removal};
-use crate::data::Samples;
-use crate::error::{ErrorKind, Result};
+use crate::channels::{Channels, Removal};
+use crate::error::Result;
 use crate::ir::{Graph, Model, Tensor, ValueId};
-use crate::onnx::{EncodeOptions, encode};
-use crate::pass::{Cx, counted};
 
-/// The most samples that are run.
-const MAX_SAMPLES: usize = 512;
+/// Rows for each unknown of an output, and how few and many rows there may be.
+const ROWS_PER_UNKNOWN: usize = 16;
+const ROWS: std::ops::RangeInclusive<usize> = 16384..=24576;
 
-/// The most positions of one sample, evenly spread.
-const MAX_POSITIONS: usize = 256;
+/// How much the fit is drawn to what was there, of the square of each number read: at least, and at most.
+const DAMPING: std::ops::RangeInclusive<f64> = 1e-3..=3e-2;
 
-/// The most channels of a value; the time grows with their cube.
-const MAX_CHANNELS: usize = 2048;
+/// With fewer rows than this for each unknown, damping is at its most; from there on it falls as rows grow.
+const FEW_ROWS: f64 = 4.0;
 
-/// Fewer positions than this for each unknown of an output are too few to fit them all.
-const MIN_POSITIONS_PER_UNKNOWN: usize = 4;
+/// Outputs of the model as it was that are held at the same time, in bytes.
+const HELD_BYTES: usize = 256 << 20;
 
-/// How much the fit is drawn to what was there, of the mean square of a channel.
-const DAMPING: f64 = 1e-3;
+/// Rows of one sample for each piece of work, each of as many numbers as it has outputs.
+type Targets = Vec<Vec<Option<Vec<f32>>>>;
 
-/// Fits the layers of the main graph that read values with channels lost. Does nothing without calibration data.
+/// The model with the channels set to zero and what reads them fitted, and how many layers were.
 ///
 /// # Errors
-/// Fails where a sample cannot be read, or the model fails on it.
-pub(super) fn repair(model: &mut Model, channels: &Channels, removal: &Removal, cx: &mut Cx<'_>) -> Result<()> {
-    let Some(samples) = cx.env.calibration else { return Ok(()) };
-    let mut stages: Vec<(ValueId, usize, Vec<&Reader>)> = Vec::new();
-    for reader in channels.readers() {
-        if kept_columns(&model.graph, channels, removal, reader).is_none() {
-            continue;
-        }
-        match stages.iter_mut().find(|(value, axis, _)| *value == reader.input && *axis == reader.axis) {
-            Some((_, _, readers)) => readers.push(reader),
-            None => stages.push((reader.input, reader.axis, vec![reader])),
-        }
-    }
-    if stages.is_empty() {
-        return Ok(());
-    }
-    let mut repaired = model.clone();
-    channels.mask(&mut repaired.graph, removal)?;
-    cx.env.progress.start("repairing", stages.len() as u64);
-    let mut fitted = 0;
-    for (value, axis, readers) in &stages {
-        match stage(model, &mut repaired, channels, removal, (*value, *axis), readers, samples, cx) {
-            Ok(count) => fitted += count,
-            Err(e) if matches!(e.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported) => {
-                cx.env.progress.finish();
-                cx.note(format!("nothing is repaired: no backend here runs the model: {}", e.what()));
-                return Ok(());
-            }
-            Err(e) => return Err(e),
-        }
-        cx.env.progress.advance(1);
-    }
-    cx.env.progress.finish();
-    if fitted > 0 {
-        // What was set to zero goes now, so that this is the model with the fitted weights.
-        *model = repaired;
-    }
-    cx.note(format!("{} fitted to what they computed before, by least squares", counted(fitted, "layer")));
-    Ok(())
-}
-
-/// Which columns of a reader's weight stay; `None` where all do.
-fn kept_columns(graph: &Graph, channels: &Channels, removal: &Removal, reader: &Reader) -> Option<Vec<bool>> {
-    graph.constant(reader.weight).filter(|tensor| tensor.dtype().is_float())?;
-    let constant = channels.constants().iter().find(|constant| constant.value == reader.weight)?;
-    let classes = channels.axis_classes(constant, reader.weight_axis)?;
-    let kept: Vec<bool> = classes.iter().map(|class| class.is_none_or(|class| !removal.contains(class))).collect();
-    (kept.contains(&false) && kept.contains(&true) && kept.len() <= MAX_CHANNELS).then_some(kept)
-}
-
-/// Fits the readers of one value.
-#[allow(clippy::too_many_arguments, reason = "both models, what is removed, the value and its readers")]
-fn stage(
+/// Fails where a sample cannot be read, or no backend runs the model.
+pub(super) fn repaired(
     original: &Model,
-    repaired: &mut Model,
+    masked: &Model,
     channels: &Channels,
     removal: &Removal,
-    (value, axis): (ValueId, usize),
-    readers: &[&Reader],
-    samples: &dyn Samples,
-    cx: &Cx<'_>,
+    data: Data<'_>,
+) -> Result<(Model, usize)> {
+    let stages = plan::stages(&original.graph, channels, removal)?;
+    let mut repaired = masked.clone();
+    let mut fitted = 0;
+    let mut rest = stages.as_slice();
+    let progress = data.env.progress;
+    progress.start("repairing", stages.len() as u64);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |stage: &&Vec<Work>| {
+            bytes += stage.iter().map(|work| 4 * work.outputs() * rows_wanted(work)).sum::<usize>();
+            bytes <= HELD_BYTES
+        };
+        let (round, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        let works: Vec<&Work> = round.iter().flatten().collect();
+        let targets = targets(original, &works, data)?;
+        let mut place = 0;
+        for stage in round {
+            fitted += fit_stage(original, &mut repaired, stage, &targets, place, data)?;
+            place += stage.len();
+            progress.advance(1);
+        }
+        rest = later;
+    }
+    progress.finish();
+    Ok((repaired, fitted))
+}
+
+fn rows_wanted(work: &Work) -> usize {
+    (ROWS_PER_UNKNOWN * work.unknowns()).clamp(*ROWS.start(), *ROWS.end())
+}
+
+/// The positions of one sample that a piece of work looks at, for what it aims at of such extents.
+fn positions(work: &Work, shape: &[u64], turn: usize, data: Data<'_>) -> Vec<usize> {
+    let each = data.positions_each(rows_wanted(work));
+    fit::positions(shape, work.axis(), each, turn)
+}
+
+/// What the model as it was gives where each piece of work aims at, sample by sample.
+fn targets(original: &Model, works: &[&Work], data: Data<'_>) -> Result<Targets> {
+    let values: Vec<ValueId> = works.iter().map(|work| work.target()).collect();
+    let parts = data.sum(original, &values, Vec::new, |samples: &mut Targets, turn, seen| {
+        let of = |work: &&Work| {
+            let tensor = seen.value(work.target())?;
+            let rows = fit::across(tensor, work.axis(), &positions(work, tensor.shape(), turn, data))?;
+            Some(rows.into_iter().map(|v| v as f32).collect())
+        };
+        samples.push(works.iter().map(of).collect());
+    })?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// Fits what does not depend on each other; `first` is the place of the first piece of work among the targets.
+fn fit_stage(
+    original: &Model,
+    repaired: &mut Model,
+    stage: &[Work],
+    targets: &Targets,
+    first: usize,
+    data: Data<'_>,
 ) -> Result<usize> {
-    let Some(kept) = readers.first().and_then(|r| kept_columns(&original.graph, channels, removal, r)) else {
-        return Ok(0);
-    };
-    let places: Vec<usize> = (0..kept.len()).filter(|&place| kept.get(place) == Some(&true)).collect();
-    let (mut fitted, mut rest) = (0, Vec::new());
-    for &reader in readers {
-        match Layer::of(&original.graph, reader, places.len()) {
-            Some(layer) if whole(original, repaired, reader, &layer, &places, samples, cx)? => fitted += 1,
-            _ => rest.push(reader),
-        }
-    }
-    if rest.is_empty() {
-        return Ok(fitted);
-    }
-    let name = original.graph.value(value).name().to_owned();
-    let (before, after) = (session(original, value, cx)?, session(repaired, value, cx)?);
-    let empty = || Moments::new(kept.len(), places.len());
-    let count = samples.len().min(MAX_SAMPLES);
-    let parts: Vec<Result<Moments>> = (0..count)
-        .collect::<Vec<usize>>()
-        .par_chunks(count.div_ceil(8).max(1))
-        .map(|chunk| {
-            let mut moments = empty();
-            for &index in chunk {
-                let inputs = samples.get(index)?;
-                let tell = rows(&before.run(&inputs)?, &name, axis);
-                let known = rows(&after.run(&inputs)?, &name, axis);
-                if let (Some(tell), Some(known)) = (tell, known)
-                    && tell.len() == kept.len()
-                    && known.len() == kept.len()
-                {
-                    let known: Vec<Vec<f64>> = places.iter().filter_map(|&place| known.get(place).cloned()).collect();
-                    moments.add(&tell, &known);
-                }
+    let mut values: Vec<ValueId> = stage.iter().map(Work::input).collect();
+    values.extend(stage.iter().filter_map(Work::other));
+    let empty = || stage.iter().map(|work| Moments::new(work.outputs(), work.unknowns())).collect::<Vec<Moments>>();
+    let parts = data.sum(&*repaired, &values, empty, |moments, turn, seen| {
+        for (place, (work, moments)) in stage.iter().zip(moments).enumerate() {
+            let target = targets.get(turn).and_then(|sample| sample.get(first + place)?.as_ref());
+            let sides = target.zip(seen.value(work.input())).and_then(|(target, input)| {
+                let other = match work.other() {
+                    Some(other) => Some(seen.value(other)?),
+                    None => None,
+                };
+                sides(work, target, input, other, turn, data)
+            });
+            if let Some((tell, known)) = sides {
+                moments.add(&tell, &known);
             }
-            Ok(moments)
-        })
-        .collect();
-    let mut moments = empty();
-    for part in parts {
-        moments = moments.merge(&part?);
-    }
-    // Without data each channel is told from itself.
-    let mut start = vec![0.0; kept.len() * places.len()];
-    for (column, &place) in places.iter().enumerate() {
-        if let Some(one) = start.get_mut(place * places.len() + column) {
-            *one = 1.0;
         }
+    })?;
+    let mut total = empty();
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, part)| total.merge(part));
     }
-    let Some(matrix) = moments.solve(&start, DAMPING) else { return Ok(fitted) };
-    for reader in rest {
-        let Some(weight) = original.graph.constant(reader.weight) else { continue };
-        let Some(values) = fold(&weight, reader.weight_axis, &matrix, &places) else { continue };
-        repaired.graph.set_constant(reader.weight, Tensor::from_floats(weight.dtype(), weight.shape(), &values)?)?;
-        fitted += 1;
+    let solved: Vec<Option<Vec<f64>>> =
+        stage.par_iter().zip(total).map(|(work, moments)| solve(&original.graph, work, moments)).collect();
+    let mut fitted = 0;
+    for (work, solution) in stage.iter().zip(solved) {
+        let Some(solution) = solution else { continue };
+        fitted += usize::from(write(&original.graph, &mut repaired.graph, work, &solution)?);
     }
     Ok(fitted)
 }
 
-/// Fits all weights of one layer to what it gave; says whether there were enough data.
-fn whole(
-    original: &Model,
-    repaired: &mut Model,
-    reader: &Reader,
-    layer: &Layer,
-    places: &[usize],
-    samples: &dyn Samples,
-    cx: &Cx<'_>,
-) -> Result<bool> {
-    let graph = &original.graph;
-    let (Some(weight), slot) = (graph.constant(reader.weight), graph.input(layer.node(), 2)) else { return Ok(false) };
-    let bias = slot.and_then(|slot| graph.constant(slot));
-    let Some((outputs, start)) = layer.start(&weight, bias.as_ref(), places) else { return Ok(false) };
-    let unknowns = start.len().checked_div(outputs).unwrap_or(0);
-    let (input, output) = (graph.value(reader.input).name(), graph.value(layer.output).name());
-    let (before, after) = (session(original, layer.output, cx)?, session(repaired, reader.input, cx)?);
-    let count = samples.len().min(MAX_SAMPLES);
-    let parts: Vec<Result<(Moments, usize)>> = (0..count)
-        .collect::<Vec<usize>>()
-        .par_chunks(count.div_ceil(8).max(1))
-        .map(|chunk| {
-            let (mut moments, mut positions) = (Moments::new(outputs, unknowns), 0);
-            for &index in chunk {
-                let inputs = samples.get(index)?;
-                let (old, new) = (before.run(&inputs)?, after.run(&inputs)?);
-                let find = |found: &NamedTensors, name: &str| {
-                    found.iter().find(|(given, _)| given == name).map(|(_, tensor)| tensor.clone())
-                };
-                let (Some(old), Some(new)) = (find(&old, output), find(&new, input)) else { continue };
-                let (Some(given), Some(read)) = (layer.given(&old), layer.read(&new, old.shape(), places)) else {
-                    continue;
-                };
-                if given.len() == outputs && read.len() == unknowns {
-                    positions += given.first().map_or(0, Vec::len);
-                    moments.add(&given, &read);
-                }
+/// What is to be told and what it is told from, position by position.
+fn sides(
+    work: &Work,
+    target: &[f32],
+    input: &Tensor,
+    other: Option<&Tensor>,
+    turn: usize,
+    data: Data<'_>,
+) -> Option<(Vec<f64>, Vec<f64>)> {
+    let mut tell: Vec<f64> = target.iter().map(|&v| f64::from(v)).collect();
+    match work {
+        Work::Whole { layer, form, kept, .. } => {
+            let output = layer.output_shape(input.shape(), *form)?;
+            let positions = positions(work, &output, turn, data);
+            if let Some(other) = other {
+                (other.shape() == output).then_some(())?;
+                let other = layer.given(other, &positions)?;
+                (other.len() == tell.len()).then_some(())?;
+                tell.iter_mut().zip(other).for_each(|(sum, other)| *sum -= other);
             }
-            Ok((moments, positions))
-        })
-        .collect();
-    let (mut moments, mut positions) = (Moments::new(outputs, unknowns), 0);
-    for part in parts {
-        let (one, more) = part?;
-        moments = moments.merge(&one);
-        positions += more;
+            if work.other().is_some() {
+                layer.tail.undo(&mut tell);
+            }
+            let known = layer.read(input, &output, &positions, kept)?;
+            Some((tell, known))
+        }
+        Work::Columns { reader, kept, .. } => {
+            let positions = positions(work, input.shape(), turn, data);
+            let all = fit::across(input, reader.axis, &positions)?;
+            let extent = usize::try_from(*input.shape().get(reader.axis)?).ok()?;
+            let known = all.chunks(extent.max(1)).flat_map(|row| kept.iter().map(|&place| row[place])).collect();
+            Some((tell, known))
+        }
     }
-    if positions < MIN_POSITIONS_PER_UNKNOWN * unknowns {
+}
+
+/// The matrix that tells what is aimed at best; `None` where nothing was read.
+fn solve(graph: &Graph, work: &Work, mut moments: Moments) -> Option<Vec<f64>> {
+    let scarcity = (FEW_ROWS * work.unknowns() as f64 / moments.rows().max(1) as f64).min(1.0);
+    let damping = DAMPING.start() + (DAMPING.end() - DAMPING.start()) * scarcity;
+    let start = match work {
+        Work::Whole { layer, kept, .. } => layer.start(graph, &graph.constant(layer.weight)?, kept)?,
+        Work::Columns { kept, .. } => {
+            // Without data each channel is told from itself.
+            let mut start = vec![0.0; work.outputs() * kept.len()];
+            kept.iter().enumerate().for_each(|(column, &place)| start[place * kept.len() + column] = 1.0);
+            start
+        }
+    };
+    moments.solve(&start, damping)
+}
+
+/// Puts the solution into the graph; says whether it fits.
+fn write(original: &Graph, graph: &mut Graph, work: &Work, solution: &[f64]) -> Result<bool> {
+    let value = work.weight();
+    // Of single columns those that go are needed too.
+    let source = if matches!(work, Work::Whole { .. }) { &*graph } else { original };
+    let Some((tensor, values)) = source.constant(value).and_then(|t| Some((t.clone(), t.to_f32()?))) else {
         return Ok(false);
-    }
-    let fitted = moments.solve(&start, DAMPING).and_then(|matrix| layer.split(&weight, &matrix, places));
-    let Some((values, bias)) = fitted else { return Ok(false) };
-    let graph = &mut repaired.graph;
-    graph.set_constant(reader.weight, Tensor::from_floats(weight.dtype(), weight.shape(), &values)?)?;
-    if let Some(slot) = slot.filter(|_| layer.has_bias) {
-        graph.set_constant(slot, Tensor::from_floats(weight.dtype(), vec![bias.len() as u64], &bias)?)?;
-    }
+    };
+    let values = match work {
+        Work::Whole { layer, form, kept, stays } => {
+            let mut values = values;
+            let Some(bias) = layer.split(&mut values, *form, solution, kept, stays) else {
+                return Ok(false);
+            };
+            if let Some(place) = &layer.tail.bias {
+                place.write(graph, &bias, stays)?;
+            }
+            values
+        }
+        Work::Columns { reader, kept, .. } => {
+            let extents: Vec<usize> = tensor.shape().iter().map(|&extent| extent as usize).collect();
+            let Some(&extent) = extents.get(reader.weight_axis) else { return Ok(false) };
+            let inner = extents.iter().skip(reader.weight_axis + 1).product::<usize>();
+            folded(&values, extent, inner, solution, kept)
+        }
+    };
+    graph.set_constant(value, Tensor::from_floats(tensor.dtype(), tensor.shape(), &values)?)?;
     Ok(true)
 }
 
-/// A session that gives a value among its outputs.
-fn session(model: &Model, value: ValueId, cx: &Cx<'_>) -> Result<Box<dyn Session>> {
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    let held = model.graph.value(value);
-    let taps = if held.is_output() { Vec::new() } else { vec![held.name().to_owned()] };
-    backend::load(cx.env.backend, &bytes, &LoadOptions { taps, threads: 1 })
-}
-
-/// The values of each channel of a tensor over its positions.
-fn rows(outputs: &NamedTensors, name: &str, axis: usize) -> Option<Vec<Vec<f64>>> {
-    let (_, tensor) = outputs.iter().find(|(given, _)| given == name)?;
-    let extent = usize::try_from(*tensor.shape().get(axis)?).ok()?;
-    let inner = tensor.shape().iter().skip(axis + 1).product::<u64>() as usize;
-    let values = tensor.to_f32()?;
-    if extent == 0 || inner == 0 {
-        return None;
-    }
-    let positions = values.len() / extent;
-    let step = positions.div_ceil(MAX_POSITIONS).max(1);
-    let row = |channel: usize| {
-        let at = |position: usize| values.get((position / inner * extent + channel) * inner + position % inner);
-        (0..positions).step_by(step).filter_map(at).map(|&v| f64::from(v)).collect()
-    };
-    Some((0..extent).map(row).collect())
-}
-
-/// The weight with column `places[k]` replaced by the sum of all columns by row weights `matrix[.., k]`, and zeros in the
+/// Weights with column `places[k]` replaced by the sum of all columns by row weights `matrix[.., k]`, and zeros in the
 /// columns that go.
-fn fold(weight: &Tensor, axis: usize, matrix: &[f64], places: &[usize]) -> Option<Vec<f32>> {
-    let extent = usize::try_from(*weight.shape().get(axis)?).ok()?;
-    let inner = weight.shape().iter().skip(axis + 1).product::<u64>() as usize;
-    Some(folded(&weight.to_f32()?, extent, inner, matrix, places))
-}
-
 fn folded(values: &[f32], extent: usize, inner: usize, matrix: &[f64], places: &[usize]) -> Vec<f32> {
     let mut result = vec![0f32; values.len()];
     let block = (extent * inner).max(1);
@@ -284,13 +256,5 @@ mod tests {
         let weight = [1.0, 2.0, 10.0, 20.0, 3.0, 4.0];
         let matrix = [1.0, 0.0, 2.0, -1.0, 0.0, 1.0];
         assert_eq!(folded(&weight, 3, 2, &matrix, &[0, 2]), [21.0, 42.0, 0.0, 0.0, -7.0, -16.0]);
-    }
-
-    #[test]
-    fn rows_gather_a_channel_over_all_positions() {
-        let tensor = Tensor::from_f32(vec![2, 2, 2], &[0., 1., 2., 3., 4., 5., 6., 7.]).unwrap();
-        let outputs = vec![("x".to_owned(), tensor)];
-        assert_eq!(rows(&outputs, "x", 1).unwrap(), [[0., 1., 4., 5.], [2., 3., 6., 7.]]);
-        assert_eq!(rows(&outputs, "x", 2).unwrap(), [[0., 2., 4., 6.], [1., 3., 5., 7.]]);
     }
 }

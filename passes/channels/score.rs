@@ -1,4 +1,4 @@
-//! How much a class of channels matters, told from its weights alone.
+//! How much a class of channels matters, told from its weights alone; what stands in where nothing reads data of it.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,12 @@ pub(super) enum Criterion {
     Lamp,
     /// The seed of the run.
     Random,
+    /// What it adds to the layers that read it, on data.
+    Energy,
+    /// What is lost of that once the others make up for it, on data.
+    Error,
+    /// The same where there are data, else the mean magnitude of its weights.
+    Auto,
 }
 
 impl Criterion {
@@ -34,8 +40,16 @@ impl Criterion {
             "fpgm" => Self::Median,
             "lamp" => Self::Lamp,
             "random" => Self::Random,
-            _ => Self::L1,
+            "energy" => Self::Energy,
+            "error" => Self::Error,
+            "l1" => Self::L1,
+            _ => Self::Auto,
         }
+    }
+
+    /// Whether data say it.
+    pub(super) fn needs_data(self) -> bool {
+        matches!(self, Self::Energy | Self::Error)
     }
 }
 
@@ -86,7 +100,7 @@ impl Scores {
         let magnitude = |class: &Class| self.by_class.get(class).copied().unwrap_or_default();
         let magnitudes: Vec<f64> = group.classes.iter().map(magnitude).collect();
         match criterion {
-            Criterion::L1 | Criterion::L2 => magnitudes,
+            Criterion::L1 | Criterion::L2 | Criterion::Energy | Criterion::Error | Criterion::Auto => magnitudes,
             Criterion::BatchNorm => {
                 let scales: Option<Vec<f64>> = group.classes.iter().map(|c| self.scales.get(c).copied()).collect();
                 // Layers without a batch normalization have no other scale than that of their weights.

@@ -1,4 +1,4 @@
-//! Some of the samples: weights that were rounded to fit samples look better on those than they are.
+//! Some of the samples: weights that were fitted to samples look better on those than they are.
 
 use crate::backend::NamedTensors;
 use crate::data::Samples;

@@ -7,13 +7,14 @@ use rayon::prelude::*;
 
 use super::levels::{Level, Levels};
 use super::options::Settings;
-use super::search::{Goal, MARGIN_DB, SIXTEEN_NOISE};
+use super::search::{MARGIN_DB, SIXTEEN_NOISE};
 use super::{INFO, weights};
 use crate::data::{self, DataOptions, Hints, Samples};
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Model, ValueId};
 use crate::pass::Cx;
 use crate::passes::common::choose::{Choice, Item, settle};
+use crate::passes::common::goal::Goal;
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 

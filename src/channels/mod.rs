@@ -239,6 +239,17 @@ impl Channels {
         self.layers.iter().map(of).sum()
     }
 
+    /// Counts multiplications as another analysis of the same graph does, one that knows the extents of more values.
+    pub fn take_sizes(&mut self, other: &Self) {
+        let rest: BTreeMap<NodeId, (usize, f64)> =
+            other.layers.iter().map(|layer| (layer.node, (layer.factors.len(), layer.rest))).collect();
+        for layer in &mut self.layers {
+            if let Some((_, rest)) = rest.get(&layer.node).filter(|(factors, _)| *factors == layer.factors.len()) {
+                layer.rest = *rest;
+            }
+        }
+    }
+
     /// The elements of all constants with channels.
     pub fn elements(&self, graph: &Graph, removal: &Removal) -> f64 {
         let of = |constant: &Constant| {

@@ -21,9 +21,7 @@ impl<'a> Search<'_, 'a> {
         goal: Goal,
         cx: &mut Cx<'_>,
     ) -> Result<Candidate<'a>> {
-        let samples = self.base.samples();
-        let backend = self.trial.backend();
-        let judge = Judge::new(self.base.model(), samples, backend)?;
+        let judge = Judge::new(self.base.model(), self.base.samples(), self.trial.backend())?;
         let mut allowed = budget.min(noise);
         let mut candidate = match first {
             Some(first) => first,
