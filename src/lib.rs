@@ -21,6 +21,7 @@
 //! | [`data`] | calibration and evaluation inputs |
 //! | [`calib`] | second moments of what layers read, measured on calibration inputs |
 //! | [`validate`] | drift: metrics, noise floor, gates |
+//! | [`container`] | `.onnxz`: a model packed without loss |
 //! | [`output`] | writing a file so that nobody sees half of it |
 //! | [`error`] | one error type that says what, where, and what to do |
 //!
@@ -45,6 +46,7 @@ pub mod calib;
 pub mod census;
 pub mod channels;
 pub mod check;
+pub mod container;
 pub mod data;
 pub mod error;
 pub mod infer;

@@ -81,6 +81,22 @@ impl Staging {
         Ok(())
     }
 
+    /// Writes the model file from what `contents` puts out, makes it durable, and returns its length in bytes.
+    ///
+    /// # Errors
+    /// As `contents` does, or where the disk is full or the folder cannot be written to.
+    pub fn write_with(&self, contents: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<u64> {
+        let mut failure = None;
+        let written = self.write_file(&self.model, |out| {
+            contents(out).map_err(|e| {
+                failure = Some(e);
+                io::Error::other("the contents could not be made")
+            })
+        });
+        failure.map_or(written, Err)?;
+        Ok(fs::metadata(&self.model).map_err(|e| Error::io("read", &self.model, e))?.len())
+    }
+
     fn write_file(&self, path: &Path, contents: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
         let write = || -> io::Result<()> {
             let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, File::create_new(path)?);

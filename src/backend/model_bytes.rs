@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::container;
 use crate::error::Result;
-use crate::onnx::mmap;
 
 /// The bytes of a model as it ships, and the folder its external data lies in.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl fmt::Debug for ModelBytes {
 }
 
 impl ModelBytes {
-    /// The model in the file at `path`, mapped into memory.
+    /// The model in the file at `path`, mapped into memory; a packed one is unpacked, and has no path then.
     ///
     /// # Errors
     /// Fails where the file cannot be read.
@@ -39,7 +39,8 @@ impl ModelBytes {
             Some(parent) => parent.to_path_buf(),
             None => PathBuf::from("."),
         };
-        Ok(Self { bytes: mmap::map(path)?, folder: Some(folder), path: Some(path.to_path_buf()) })
+        let (bytes, was_packed) = container::model_bytes(path)?;
+        Ok(Self { bytes, folder: Some(folder), path: (!was_packed).then(|| path.to_path_buf()) })
     }
 
     /// A model in memory; `folder` is where its external data lies, if it has any.

@@ -55,6 +55,7 @@ impl Cli {
             Some(Command::Check(args)) => &args.common,
             Some(Command::Inspect(args)) => &args.common,
             Some(Command::Print(args)) => &args.common,
+            Some(Command::Pack(args) | Command::Unpack(args)) => &args.common,
             Some(Command::Passes(_) | Command::Completions { .. }) => NONE,
         }
     }
@@ -68,6 +69,10 @@ pub(super) enum Command {
     Inspect(InspectArgs),
     /// Print a model in ONNX's textual syntax
     Print(PrintArgs),
+    /// Pack a model without loss into an .onnxz file, which every command reads
+    Pack(PackArgs),
+    /// Restore the model that was packed, byte for byte
+    Unpack(PackArgs),
     /// List passes and presets, or describe one of them
     Passes(PassesArgs),
     /// Print a completion script for a shell
@@ -278,6 +283,18 @@ pub(super) struct PrintArgs {
     /// Print the contents of large tensors, too, instead of a hash of them
     #[arg(long)]
     pub(super) full: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PackArgs {
+    /// The file to pack or unpack
+    #[arg(value_name = "FILE")]
+    pub(super) input: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
     #[command(flatten)]
     pub(super) common: Common,
 }

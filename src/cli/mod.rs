@@ -11,6 +11,7 @@ mod args;
 mod check;
 mod drift_table;
 mod inspect;
+mod pack;
 mod passes;
 mod print;
 mod progress;
@@ -61,6 +62,8 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Print(args)) => print::run(&args),
+        Some(Command::Pack(args)) => pack::pack(&args),
+        Some(Command::Unpack(args)) => pack::unpack(&args),
         Some(Command::Passes(args)) => passes::run(&args),
         Some(Command::Completions { shell }) => completions(shell),
     }

@@ -10,19 +10,19 @@ use prost::Message;
 
 use super::external::ExternalFiles;
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use super::{foreign, mmap, pins, types};
+use super::{foreign, pins, types};
 use crate::error::{Error, Result, Site};
 use crate::ir::edit::NamePool;
 use crate::ir::graph::Output;
 use crate::ir::{Attribute, Function, Graph, Model, Node, Subgraph, Tensor, ValueType, check};
 
-/// Reads a model from a file and checks its structure. The file is mapped, not copied.
+/// Reads a model from a file, which may be packed, and checks its structure. The file is mapped, not copied.
 ///
 /// # Errors
 /// Fails where the file cannot be read, is no ONNX model, or points at external data that is missing or outside the
 /// model's folder; the error names the file.
 pub fn read(path: &Path) -> Result<Model> {
-    let bytes = mmap::map(path)?;
+    let (bytes, _) = crate::container::model_bytes(path)?;
     let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
     decode(bytes, folder).map_err(|e| e.in_file(path))
 }
