@@ -97,8 +97,13 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
 /// The weights of one graph, in a stable order; says why where large constants are none.
 pub(super) fn candidates(graph: &Graph, settings: &Settings, levels: &Levels, cx: &mut Cx<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
+    let has_run = restores_integers(graph);
     for value in graph.values() {
         let Some((reader, tensor)) = float_constant(graph, value) else { continue };
+        if has_run && tensor.dtype() != DType::F32 && graph.node(reader).is("Cast") {
+            // An earlier run kept it so, to reach its target.
+            continue;
+        }
         let site = || graph.site(reader).with_tensor(graph.value(value).describe());
         let role = role_of(graph, value, tensor.shape());
         if (tensor.len() as u64) < settings.min_elements {
@@ -126,6 +131,17 @@ pub(super) fn candidates(graph: &Graph, settings: &Settings, levels: &Levels, cx
         }
     }
     found
+}
+
+/// Whether weights are restored from 8 bits by Cast and Mul, as this pass leaves them.
+fn restores_integers(graph: &Graph) -> bool {
+    let is_restored = |node: &NodeId| {
+        let input = graph.input(*node, 0).and_then(|value| graph.constant(value));
+        let output = graph.output(*node, 0).and_then(|value| graph.only_use(value));
+        input.is_some_and(|tensor| tensor.dtype() == DType::I8)
+            && output.is_some_and(|(reader, _)| graph.node(reader).is("Mul"))
+    };
+    graph.nodes().iter().filter(|&&node| graph.node(node).is("Cast")).any(is_restored)
 }
 
 fn gets_smaller(graph: &Graph, value: ValueId, tensor: &Tensor, role: &Role) -> bool {
