@@ -120,6 +120,15 @@ fn fails_without_trace(sandbox: &Sandbox, args: &[&str], code: i32, words: &[&st
 }
 
 #[test]
+fn a_result_is_packed_by_pack_alone() {
+    let sandbox = Sandbox::with_model(NET);
+    fails_without_trace(&sandbox, &["m.onnx", "-p", "simplify", "-o", "o.onnxz"], 2, &["onnx-shrink pack", "o.onnxz"]);
+    sandbox.run(&["pack", "m.onnx", "-o", "m.onnxz"]).ok();
+    sandbox.run(&["m.onnxz", "-p", "none", "-o", "o.onnx"]).ok();
+    assert_eq!(sandbox.read("o.onnx"), sandbox.read("m.onnx"));
+}
+
+#[test]
 fn the_empty_pipeline_gives_the_same_bytes() {
     let sandbox = Sandbox::with_model(NET);
     let ran = sandbox.run(&["m.onnx", "-p", "none", "-o", "o.onnx"]).ok();

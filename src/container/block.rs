@@ -99,10 +99,14 @@ pub(super) fn decode(packed: &[u8], len: usize) -> Result<Vec<u8>> {
     let mut plan = Reader(&plan);
     let mut streams = Vec::new();
     let mut total = 0usize;
-    for _ in 0..plan.number()? {
+    for index in 0..plan.number()? {
         let kind = Kind::ALL.get(usize::from(plan.byte()?)).copied().ok_or_else(|| damaged("an unknown kind"))?;
         let (width, raw_len) = (plan.number()?, plan.number()?);
         total = total.saturating_add(raw_len);
+        // Each stream costs tables to begin with: so there are only as many as there is something in.
+        if index >= Kind::ALL.len() && raw_len < SMALL_TENSOR_BYTES {
+            return Err(damaged("a stream of its own for a small tensor"));
+        }
         if total > len {
             return Err(damaged("streams longer than their block"));
         }

@@ -17,12 +17,18 @@ impl Destination {
     /// is never moved.
     ///
     /// # Errors
-    /// Fails where the output is a side file of the input.
+    /// Fails where the output is a side file of the input, or is to be a packed file.
     pub(super) fn choose(input: &Input, output: Option<&Path>) -> Result<Self> {
         let Some(path) = output.map(Path::to_owned) else {
             let name = format!("onnx-shrink-{}.onnx", std::process::id());
             return Ok(Self { path: std::env::temp_dir().join(&name), side_name: name + ".data" });
         };
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnxz")) {
+            return Err(Error::usage("the result is an ONNX model, which packing comes after")
+                .expected("an output like `small.onnx`")
+                .found(format!("`{}`", path.display()))
+                .help("onnx-shrink pack small.onnx -o small.onnxz"));
+        }
         if let Some(side) = input.side_files.keys().find(|side| is_same_file(side, &path)) {
             return Err(Error::usage(format!(
                 "the output `{}` is a file the input reads its weights from",
