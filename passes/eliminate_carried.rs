@@ -11,7 +11,8 @@
 //! Left alone are
 //! 1. values that the body changes, or hands on in another place;
 //! 2. values whose declared type in the body is another than outside: a body may be made for an optional input;
-//! 3. outputs that are to be kept, or that other parts of the file refer to by name.
+//! 3. the last of the carried values of a loop without a condition: ONNX Runtime takes none with a count alone;
+//! 4. outputs that are to be kept, or that other parts of the file refer to by name.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +99,11 @@ fn unchanged(graph: &Graph, node: NodeId) -> Vec<usize> {
             && graph.output(node, place).is_none_or(is_free)
             && !inline::defines(body, outside.name())
     };
-    (0..carried).filter(is_unchanged).collect()
+    let mut unchanged: Vec<usize> = (0..carried).filter(is_unchanged).collect();
+    if unchanged.len() == carried && graph.input(node, 1).is_none() {
+        unchanged.pop();
+    }
+    unchanged
 }
 
 /// What a value is, behind Identity operators.
