@@ -50,8 +50,9 @@ impl Pass for FoldReshape {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |graph, node| computed_target(graph, node).is_some(),
-            |graph, path, _| {
+            |graph, path, _, cx| {
                 cx.enter(path);
                 let mut folded: BTreeMap<String, usize> = BTreeMap::new();
                 changed |= rewrite_graph(graph, |graph, node| {

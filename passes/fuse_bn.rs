@@ -51,8 +51,9 @@ impl Pass for FuseBn {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |graph, node| graph.node(node).is("BatchNormalization"),
-            |graph, path, opset| {
+            |graph, path, opset, cx| {
                 cx.enter(path);
                 changed |= rewrite_graph(graph, |graph, node| {
                     if !graph.node(node).is("BatchNormalization") {

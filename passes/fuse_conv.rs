@@ -51,8 +51,9 @@ impl Pass for FuseConv {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |graph, node| graph.node(node).is("MatMul"),
-            |graph, path, opset| {
+            |graph, path, opset, cx| {
                 cx.enter(path);
                 changed |= rewrite_graph(graph, |graph, node| {
                     let Some(Arithmetic { producer, affine, freed_bytes }) = arithmetic(graph, node, opset) else {

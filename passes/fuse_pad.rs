@@ -43,8 +43,9 @@ impl Pass for FusePad {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |graph, node| graph.node(node).is("Pad"),
-            |graph, path, opset| {
+            |graph, path, opset, cx| {
                 cx.enter(path);
                 changed |= rewrite_graph(graph, |graph, node| {
                     let Some((pad, source)) = pad_before(graph, node) else { return Ok(Revisit::Unchanged) };

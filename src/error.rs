@@ -42,8 +42,15 @@ pub enum ErrorKind {
     BrokenPass,
 }
 
+impl ErrorKind {
+    /// Whether nothing here could run a model, which is no fault of the model.
+    pub fn is_no_run(self) -> bool {
+        matches!(self, Self::CannotValidate | Self::Unsupported)
+    }
+}
+
 /// Where in a model something is: subgraph path, node, tensor; every part optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Site {
     /// The file, where several are in play.
     pub file: Option<String>,

@@ -52,8 +52,9 @@ pub(in crate::passes) fn run(rules: &[Rule], model: &mut Model, cx: &mut Cx<'_>)
     let mut changed = Changed::No;
     inferred::edit_graphs(
         model,
+        cx,
         |_, _| true,
-        |graph, path, opset| {
+        |graph, path, opset, cx| {
             cx.enter(path);
             let mut merged: BTreeMap<String, usize> = BTreeMap::new();
             changed |= rewrite_graph(graph, |graph, node| {

@@ -51,8 +51,9 @@ impl Pass for EliminateNop {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |_, _| true,
-            |graph, path, opset| {
+            |graph, path, opset, cx| {
                 cx.enter(path);
                 let mut removed: BTreeMap<String, usize> = BTreeMap::new();
                 changed |= rewrite_graph(graph, |graph, node| {

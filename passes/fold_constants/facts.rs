@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use super::super::common::inferred::trusts_inside;
 use super::super::common::size::constant_bytes;
 use super::inferred::Known;
+use crate::infer;
 use crate::ir::{Graph, NodeId, Shape, Tensor, ValueId, ValueType};
 
 /// Knows shapes, and what follows from them.
@@ -55,7 +55,7 @@ impl Scope {
 
     /// Whether the types declared in a graph inside of this one can be relied on.
     pub(super) fn trusts(&self, inner: &Graph) -> bool {
-        trusts_inside(self.is_trusted, inner)
+        infer::trusts_inside(self.is_trusted, inner)
     }
 }
 

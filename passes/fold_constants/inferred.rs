@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::common::inferred;
-use crate::error::Result;
-use crate::infer::{Element, Fact, GraphFacts, SymExpr};
+use crate::infer::{Element, Fact, GraphFacts, SymExpr, Trusted};
 use crate::ir::{DType, Dim, Graph, Model, Shape, Tensor};
 
 /// What is known of the values of one graph.
@@ -46,14 +44,11 @@ impl Known {
 
 /// What is known of the main graph and of the graphs inside of it, in the order of [`Graph::edit_outer_first`]; and whether
 /// what the file declares can be relied on as well. Nothing is known where inference is not to be relied on.
-///
-/// # Errors
-/// Fails on a graph with a cycle.
-pub(super) fn main_graphs(model: &Model) -> Result<(Vec<Known>, bool)> {
+pub(super) fn main_graphs(model: &Model, trusted: Option<&Trusted>) -> (Vec<Known>, bool) {
     let mut found = Vec::new();
-    let Some(trusted) = inferred::trusted(model)? else { return Ok((found, true)) };
+    let Some(trusted) = trusted else { return (found, true) };
     collect(&model.graph, Some(trusted.inference.main()), &mut found);
-    Ok((found, trusted.agrees))
+    (found, trusted.agrees)
 }
 
 fn collect(graph: &Graph, facts: Option<&GraphFacts>, found: &mut Vec<Known>) {

@@ -32,6 +32,7 @@ mod single;
 use std::collections::BTreeSet;
 
 use crate::error::{Result, Site};
+use crate::infer::Trusted;
 use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope as PassScope, enumerate};
 use facts::{Scope, Understood};
@@ -82,7 +83,8 @@ impl Pass for FoldConstants {
         let mut applied = Cx::new(cx.env, INFO.name);
         for sweep in 1..=MAX_SWEEPS {
             let mut skipped = Cx::new(cx.env, INFO.name);
-            let swept = fold_model(model, &mut budget, &mut applied, &mut skipped)?;
+            let trusted = cx.trusted(model)?;
+            let swept = fold_model(model, trusted.as_deref(), &mut budget, &mut applied, &mut skipped)?;
             changed |= swept.changed;
             if !swept.is_worth_another() || sweep == MAX_SWEEPS {
                 cx.append(skipped);
@@ -110,13 +112,19 @@ impl Swept {
 }
 
 /// Folds what there is in every graph of a model; says what in `applied`, and what not in `skipped`.
-fn fold_model(model: &mut Model, budget: &mut Budget, applied: &mut Cx<'_>, skipped: &mut Cx<'_>) -> Result<Swept> {
+fn fold_model(
+    model: &mut Model,
+    trusted: Option<&Trusted>,
+    budget: &mut Budget,
+    applied: &mut Cx<'_>,
+    skipped: &mut Cx<'_>,
+) -> Result<Swept> {
     let mut swept = Swept::default();
     let mut unread = BTreeSet::new();
     let ir = model.ir_version();
     let model_opset = model.opset();
     let function_opsets: Vec<i64> = model.functions.iter().map(crate::ir::Function::opset).collect();
-    let (inferred, trusts_main) = inferred::main_graphs(model)?;
+    let (inferred, trusts_main) = inferred::main_graphs(model, trusted);
     let mut inferred = inferred.into_iter();
     let opsets = std::iter::once(model_opset).chain(function_opsets);
     for (place, ((root, graph), opset)) in model.roots_mut().into_iter().zip(opsets).enumerate() {

@@ -66,8 +66,9 @@ impl Pass for FuseActivations {
         let mut changed = Changed::No;
         inferred::edit_graphs(
             model,
+            cx,
             |graph, node| graph.node(node).is("ReduceMean"),
-            |graph, path, opset| {
+            |graph, path, opset, cx| {
                 cx.enter(path);
                 let mut made: BTreeMap<String, usize> = BTreeMap::new();
                 changed |= rewrite_graph(graph, |graph, node| {

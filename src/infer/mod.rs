@@ -17,12 +17,14 @@ mod rules;
 mod state;
 mod sym;
 mod sym_text;
+mod trusted;
 
 use std::collections::BTreeMap;
 
 pub use demand::{Conflict, Demand};
 pub use fact::{Element, Extent, Fact, MAX_ELEMENTS};
 pub use sym::{SymExpr, Symbol};
+pub(crate) use trusted::{Trusted, trusted, trusts_inside};
 
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, NodeId, ValueId, ValueType};

@@ -12,6 +12,7 @@ mod floats;
 pub(crate) mod graph;
 mod inline;
 mod keep;
+mod losses;
 mod model;
 mod nested;
 mod net;

@@ -18,6 +18,8 @@ const SWEEP_FROM: usize = 1024;
 pub(crate) struct Net {
     inner: StableDiGraph<Option<Vertex>, Option<Port>>,
     removed: usize,
+    /// Values that lost a reader since somebody asked to be told.
+    lost: Option<Vec<NodeIndex>>,
 }
 
 /// One use or definition.
@@ -86,9 +88,23 @@ impl Net {
         self.sweep_if_due();
     }
 
+    /// Begins to note which values lose readers, or stops.
+    pub(crate) fn note_losses(&mut self, notes: bool) {
+        self.lost = notes.then(Vec::new);
+    }
+
+    /// The values that lost a reader since the last call; some may be gone.
+    pub(crate) fn take_losses(&mut self) -> Vec<NodeIndex> {
+        self.lost.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     fn empty_edge(&mut self, id: EdgeIndex) {
-        if self.inner.edge_weight_mut(id).is_some_and(|port| port.take().is_some()) {
-            self.removed += 1;
+        let Some(port) = self.inner.edge_weight_mut(id).and_then(Option::take) else { return };
+        self.removed += 1;
+        if let (Some(lost), Some((source, _))) = (&mut self.lost, self.inner.edge_endpoints(id))
+            && !matches!(port, Port::Out(_))
+        {
+            lost.push(source);
         }
     }
 

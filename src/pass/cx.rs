@@ -1,12 +1,16 @@
 //! What a pass is given besides the model: data, a backend, a seed; and where its remarks go.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Scratch;
 use crate::backend::BackendChoice;
 use crate::data::Samples;
-use crate::error::Site;
+use crate::error::{Result, Site};
+use crate::infer::{self, Trusted};
+use crate::ir::Model;
 
 /// How far long work has come. Implemented by the command line; the library never prints.
 pub trait Progress: Sync {
@@ -54,6 +58,14 @@ pub struct StatisticsFiles<'a> {
     pub write: Option<&'a Path>,
 }
 
+impl<'a> Env<'a> {
+    /// No data, no files, any backend, seed 0, and nobody who watches.
+    pub fn plain(scratch: &'a Scratch) -> Self {
+        let statistics = StatisticsFiles::default();
+        Self { seed: 0, calibration: None, backend: BackendChoice::Auto, scratch, progress: &NoProgress, statistics }
+    }
+}
+
 impl std::fmt::Debug for Env<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Env").field("seed", &self.seed).field("calibration", &self.calibration).finish_non_exhaustive()
@@ -87,6 +99,9 @@ pub struct Remark {
     pub figures: Vec<(&'static str, f64)>,
 }
 
+/// What inference found out about a model; nothing where it is not to be relied on.
+pub(super) type Learnt = Option<Arc<Trusted>>;
+
 /// The context a pass runs in.
 #[derive(Debug)]
 pub struct Cx<'a> {
@@ -95,13 +110,44 @@ pub struct Cx<'a> {
     pass: &'static str,
     path: Vec<String>,
     remarks: Vec<Remark>,
-    skipped: BTreeSet<String>,
+    /// What was said of places that were left alone, by a hash of place and reason.
+    skipped: BTreeSet<u64>,
+    /// What an earlier pass learnt of the model as this one got it, for whoever asks first.
+    given: Option<Learnt>,
+    /// What was learnt of it last.
+    learnt: Option<Learnt>,
 }
 
 impl<'a> Cx<'a> {
     /// A context for one pass.
     pub fn new(env: &'a Env<'a>, pass: &'static str) -> Self {
-        Self { env, pass, path: Vec::new(), remarks: Vec::new(), skipped: BTreeSet::new() }
+        let skipped = BTreeSet::new();
+        Self { env, pass, path: Vec::new(), remarks: Vec::new(), skipped, given: None, learnt: None }
+    }
+
+    /// The same, where it is known what inference says of the model.
+    pub(super) fn with_learnt(mut self, given: Option<Learnt>) -> Self {
+        self.given = given;
+        self
+    }
+
+    /// What was learnt of the model, which holds as long as nothing has changed it.
+    pub(super) fn take_learnt(&mut self) -> Option<Learnt> {
+        self.learnt.take().or_else(|| self.given.take())
+    }
+
+    /// What inference knows of the model the pass runs on; `None` where it is not to be relied on. Who asks first asks
+    /// before anything is changed, and may get what an earlier pass has learnt.
+    ///
+    /// # Errors
+    /// Fails on a graph with a cycle.
+    pub(crate) fn trusted(&mut self, model: &Model) -> Result<Option<Arc<Trusted>>> {
+        let known = match self.given.take() {
+            Some(known) => known,
+            None => infer::trusted(model)?.map(Arc::new),
+        };
+        self.learnt = Some(known.clone());
+        Ok(known)
     }
 
     /// Says which graph the following remarks are about: the path that
@@ -142,8 +188,12 @@ impl<'a> Cx<'a> {
 
     fn push(&mut self, kind: RemarkKind, site: Site, text: String, figures: &[(&'static str, f64)]) {
         let site = if self.path.is_empty() { site } else { site.in_path(&self.path) };
-        if kind == RemarkKind::Skipped && !self.skipped.insert(format!("{site}: {text}")) {
-            return;
+        if kind == RemarkKind::Skipped {
+            let mut hasher = DefaultHasher::new();
+            (&site, &text).hash(&mut hasher);
+            if !self.skipped.insert(hasher.finish()) {
+                return;
+            }
         }
         tracing::debug!(pass = self.pass, ?kind, %site, "{text}");
         self.remarks.push(Remark { pass: self.pass, kind, site, text, figures: figures.to_vec() });

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::cx::Learnt;
 use super::pipeline::{Pipeline, Plan, Planned};
 use super::report::StepReport;
 use super::{Changed, Cx, Effect, Env, PassInfo, Scope};
@@ -73,7 +74,7 @@ impl Run {
 /// signature; [`ErrorKind::Unsupported`] where the model's operator set is too old for a pass and cannot be raised.
 pub fn run(mut plan: Plan, model: &mut Model, env: &Env<'_>, options: &RunOptions<'_>) -> Result<Run> {
     let (signature, kept, census) = (model.signature(), model.kept(), census(model));
-    let mut runner = Runner { env, options, signature, kept, census, changes: 0, run: Run::default() };
+    let mut runner = Runner { env, options, signature, kept, census, changes: 0, learnt: None, run: Run::default() };
     if let Some(folder) = options.dump_each {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, e))?;
     }
@@ -112,6 +113,8 @@ struct Runner<'a> {
     census: Census,
     /// How many runs of passes changed the model.
     changes: usize,
+    /// What inference knows of the model as it is now.
+    learnt: Option<Learnt>,
     run: Run,
 }
 
@@ -151,7 +154,7 @@ impl Runner<'_> {
         let info = planned.info;
         let before = self.census;
         let start = Instant::now();
-        let mut cx = Cx::new(self.env, info.name);
+        let mut cx = Cx::new(self.env, info.name).with_learnt(self.learnt.take());
         if let Some(reason) = reason {
             cx.note(reason);
         }
@@ -166,6 +169,8 @@ impl Runner<'_> {
         if changed.is_yes() {
             self.changes += 1;
             self.census = census(model);
+        } else {
+            self.learnt = cx.take_learnt();
         }
         let after = self.census;
         tracing::info!(
@@ -254,9 +259,9 @@ fn write(path: &Path, contents: impl FnOnce(&mut std::fs::File) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::BackendChoice;
+
     use crate::pass::pipeline::Group;
-    use crate::pass::{NoProgress, Pass, PassInfo, Scope, Scratch, StatisticsFiles};
+    use crate::pass::{Pass, PassInfo, Scope, Scratch};
 
     /// Does what it is told to, so many times.
     #[derive(Debug)]
@@ -294,14 +299,8 @@ mod tests {
     }
 
     fn run_plan(passes: Vec<Planned>, repeats: bool, model: &mut Model, stop_after: Option<usize>) -> Result<Run> {
-        let env = Env {
-            seed: 0,
-            calibration: None,
-            backend: BackendChoice::Auto,
-            scratch: &Scratch::in_memory(),
-            progress: &NoProgress,
-            statistics: StatisticsFiles::default(),
-        };
+        let scratch = Scratch::in_memory();
+        let env = Env::plain(&scratch);
         let options = RunOptions { stop_after, ..RunOptions::default() };
         run(Plan { groups: vec![Group { passes, repeats }] }, model, &env, &options)
     }
