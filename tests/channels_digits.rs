@@ -17,7 +17,7 @@ use onnx_shrink::error::Result;
 use onnx_shrink::infer;
 use onnx_shrink::ir::{Model, Tensor, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
 
@@ -34,14 +34,7 @@ fn samples(path: &Path, model: &Model, limit: Option<usize>) -> Box<dyn Samples>
 
 fn prune(model: &Model, options: &[(&str, &str)], calibration: &dyn Samples) -> Model {
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration: Some(calibration),
-        backend: BackendChoice::Tract,
-        progress: &NoProgress,
-        scratch: &scratch,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { calibration: Some(calibration), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
     let info = passes::find("channels").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();

@@ -16,21 +16,15 @@ use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, Tensor};
 use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Cx, Env, Opts, Scratch};
 use onnx_shrink::{ErrorKind, passes};
 use prost::Message;
 use rayon::prelude::*;
 use support::{compare, corpus, node_tests};
 
 fn run(pass: &str, max_growth: Option<&str>, backend: BackendChoice, model: &mut Model) {
-    let env = Env {
-        seed: 0,
-        calibration: None,
-        backend,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { backend, ..Env::plain(&scratch) };
     let info = passes::find(pass).unwrap();
     let given: Vec<_> = max_growth.map(|bytes| (None, bytes.to_owned())).into_iter().collect();
     let mut pass = (info.build)(&Opts::new(info, &given).unwrap()).unwrap();

@@ -11,13 +11,12 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, Scratch};
 use support::{corpus, python};
 
 /// The model after a pipeline; `data` is seeded calibration data.
@@ -25,14 +24,8 @@ fn shrunk(mut model: Model, pipeline: &str, data: Option<&str>) -> Model {
     let (signature, hints) = (model.signature(), Hints::from_graph(&model.graph));
     let options = DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None };
     let calibration = data.map(|spec| data::open(spec, &options).unwrap());
-    let env = Env {
-        seed: 0,
-        calibration: calibration.as_deref(),
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { calibration: calibration.as_deref(), ..Env::plain(&scratch) };
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();
     manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap_or_else(|e| panic!("{pipeline}: {e}"));
     model

@@ -7,21 +7,14 @@ use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Cx, Env, NoProgress, Opts, RemarkKind, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Cx, Env, Opts, RemarkKind, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions};
 
 /// The model without some layers, and the operators at the ends of those.
 fn without(model: &Model, options: &[(&str, &str)], samples: &dyn Samples) -> (Model, Vec<String>) {
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration: Some(samples),
-        backend: BackendChoice::Tract,
-        progress: &NoProgress,
-        scratch: &scratch,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { calibration: Some(samples), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
     let info = passes::find("layers").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();

@@ -12,7 +12,7 @@ use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, Tensor, check, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Effect, Env, NoProgress, Opts, PassInfo, RemarkKind, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Effect, Env, Opts, PassInfo, RemarkKind, Scratch};
 use onnx_shrink::{ErrorKind, Result, passes};
 
 /// Passes and the options they run with. Those that need names of one model are in tests/signature.rs.
@@ -44,14 +44,8 @@ const STEPS: &[(&str, &str, &str)] = &[
 ];
 
 fn run(info: &PassInfo, key: &str, value: &str, model: &mut Model) -> (Changed, Vec<onnx_shrink::pass::Remark>) {
-    let env = Env {
-        seed: 1,
-        calibration: None,
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { seed: 1, ..Env::plain(&scratch) };
     let given = if key.is_empty() { Vec::new() } else { vec![(Some(key.to_owned()), value.to_owned())] };
     let mut pass = (info.build)(&Opts::new(info, &given).unwrap()).unwrap();
     let mut cx = Cx::new(&env, info.name);

@@ -20,7 +20,7 @@ use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::error::Result;
 use onnx_shrink::ir::{Model, Tensor, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
 use support::corpus;
@@ -38,14 +38,7 @@ fn samples(path: &Path, model: &Model, limit: Option<usize>) -> Box<dyn Samples>
 /// Runs a pass with options as a pipeline has them.
 fn try_run(pass: &str, options: &str, model: &mut Model, calibration: Option<&dyn Samples>) -> Result<Changed> {
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration,
-        backend: BackendChoice::Auto,
-        progress: &NoProgress,
-        scratch: &scratch,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { calibration, ..Env::plain(&scratch) };
     let info = passes::find(pass).unwrap();
     let pair = |option: &str| match option.split_once('=') {
         Some((key, value)) => (Some(key.to_owned()), value.to_owned()),

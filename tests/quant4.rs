@@ -17,7 +17,7 @@ use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::{Model, check, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::opset::upgrade::upgrade;
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions};
 use support::{corpus, python};
@@ -36,14 +36,7 @@ fn samples(path: &Path, model: &Model) -> Box<dyn Samples> {
 fn run(options: &str, model: &mut Model, calibration: Option<&dyn Samples>) -> Changed {
     upgrade(model, 21).unwrap();
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration,
-        backend: BackendChoice::Auto,
-        progress: &NoProgress,
-        scratch: &scratch,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { calibration, ..Env::plain(&scratch) };
     let info = passes::find("quant4").unwrap();
     let pair =
         |option: &str| option.split_once('=').map(|(key, value)| (Some(key.to_owned()), value.to_owned())).unwrap();

@@ -9,7 +9,7 @@ use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::error::Result;
 use onnx_shrink::ir::{Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
 
@@ -32,14 +32,7 @@ fn run(name: &str, option: Option<(&str, &str)>, model: &mut Model) -> Changed {
 fn try_run(name: &str, options: &[(&str, &str)], model: &mut Model) -> Result<Changed> {
     let calibration = samples("digits_calib.npz", model);
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration: Some(&*calibration),
-        backend: BackendChoice::Tract,
-        progress: &NoProgress,
-        scratch: &scratch,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { calibration: Some(&*calibration), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
     let info = passes::find(name).unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut pass = (info.build)(&Opts::new(info, &args)?)?;

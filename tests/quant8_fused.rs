@@ -12,13 +12,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, Scratch};
 use support::python;
 
 /// The model after a pipeline; `data` is seeded calibration data.
@@ -27,14 +26,8 @@ fn shrunk(source: &str, pipeline: &str, data: Option<&str>) -> Model {
     let (signature, hints) = (model.signature(), Hints::from_graph(&model.graph));
     let options = DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None };
     let calibration = data.map(|spec| data::open(spec, &options).unwrap());
-    let env = Env {
-        seed: 0,
-        calibration: calibration.as_deref(),
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { calibration: calibration.as_deref(), ..Env::plain(&scratch) };
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();
     manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap();
     model

@@ -11,7 +11,7 @@ use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints};
 use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
-use onnx_shrink::pass::{Changed, Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use support::python;
 
@@ -225,14 +225,7 @@ fn quantized(case: &Case) -> Model {
     let options = DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None };
     let calibration = data::open("synthetic:2", &options).unwrap();
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 0,
-        calibration: Some(&*calibration),
-        backend: BackendChoice::Tract,
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-        scratch: &scratch,
-    };
+    let env = Env { calibration: Some(&*calibration), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
     let info = passes::find("quant8").unwrap();
     let args: Vec<_> =
         [("mode", "static"), ("outliers", "0")].map(|(key, value)| (Some(key.to_owned()), value.to_owned())).into();

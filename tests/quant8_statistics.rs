@@ -11,7 +11,7 @@ use onnx_shrink::ir::{Model, Tensor, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, Scratch, StatisticsFiles};
 
 /// Samples of different lengths, whose range grows from one to the next; from `first` on.
 #[derive(Debug)]
@@ -59,12 +59,10 @@ fn shrunk(pipeline: &str, samples: Option<&dyn Samples>, read: &[PathBuf], write
     let mut model: Model = text::parse(MODEL)?;
     let scratch = Scratch::in_memory();
     let env = Env {
-        seed: 0,
         calibration: samples,
         backend: BackendChoice::Tract,
-        scratch: &scratch,
-        progress: &NoProgress,
         statistics: StatisticsFiles { read, write },
+        ..Env::plain(&scratch)
     };
     manager::run(pipeline.parse::<Pipeline>()?.plan()?, &mut model, &env, &RunOptions::default())?;
     Ok(onnx::encode(&model, &EncodeOptions::default())?.to_bytes())

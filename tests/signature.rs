@@ -12,7 +12,7 @@ use onnx_shrink::ir::{Graph, Model, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scope, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, NoProgress, Scope, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::shrink::{ShrinkOptions, Status, data_for, shrink};
 use support::corpus;
@@ -22,14 +22,8 @@ fn run(model: &Model, pipeline: &str) -> Model {
 }
 
 fn run_on(model: &Model, pipeline: &str, calibration: Option<&dyn Samples>) -> Model {
-    let env = Env {
-        seed: 0,
-        calibration,
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { calibration, ..Env::plain(&scratch) };
     let mut model = model.clone();
     let plan = pipeline.parse::<Pipeline>().unwrap().plan().unwrap();
     manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap_or_else(|e| panic!("{pipeline}: {e}"));

@@ -17,7 +17,7 @@ use onnx_shrink::onnx::proto::ModelProto;
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, Scratch};
 use onnx_shrink::{ErrorKind, Result};
 use prost::Message;
 use rayon::prelude::*;
@@ -157,14 +157,8 @@ fn judge(case: &Path, proto: &ModelProto, constants: Constants) -> Option<[Outco
 }
 
 fn transform(original: &Model, pipeline: &str) -> Result<(Model, bool)> {
-    let env = Env {
-        seed: 0,
-        calibration: None,
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env::plain(&scratch);
     let mut model = original.clone();
     let plan = pipeline.parse::<Pipeline>()?.plan()?;
     let run = manager::run(plan, &mut model, &env, &RunOptions::default())?;
@@ -173,6 +167,6 @@ fn transform(original: &Model, pipeline: &str) -> Result<(Model, bool)> {
 
 fn run(model: &Model, inputs: &NamedTensors) -> Result<NamedTensors> {
     let bytes = onnx::encode(model, &EncodeOptions::default())?.to_bytes();
-    let options = LoadOptions { taps: Vec::new(), threads: 1 };
+    let options = LoadOptions { taps: Vec::new(), threads: 1, ..LoadOptions::default() };
     backend::load(BackendChoice::OnnxRuntime, &ModelBytes::new(bytes, None), &options)?.run(inputs)
 }

@@ -18,7 +18,7 @@ use onnx_shrink::{ErrorKind, Result};
 use rayon::prelude::*;
 use support::{compare, corpus, models, node_tests};
 
-const ONE_THREAD: LoadOptions = LoadOptions { taps: Vec::new(), threads: 1 };
+const ONE_THREAD: LoadOptions = LoadOptions { taps: Vec::new(), threads: 1, as_written: false };
 
 /// What fusions may make of it.
 const ROUNDING: compare::Tolerance = compare::Tolerance { relative: 0.0, absolute: 0.0 };

@@ -202,20 +202,18 @@ fn square(row: &[f64], products: &[f64]) -> f64 {
 fn measure(model: &Model, readings: &[Reading], data: Data<'_>) -> Result<Vec<Measured>> {
     let inputs: Vec<ValueId> = readings.iter().map(|reading| reading.layer.input).collect();
     let empty = || readings.iter().map(Reading::empty).collect::<Vec<Sums>>();
-    let parts = data.sum(model, &inputs, empty, |sums, turn, seen| {
+    let parts = data.sum(model, &inputs, empty, |sums, turn, ran| {
         for (reading, sums) in readings.iter().zip(sums) {
-            let rows = seen.value(reading.layer.input).and_then(|input| {
-                let output = reading.layer.output_shape(input.shape(), reading.form)?;
-                let wanted = (ROWS_PER_NUMBER * reading.depth()).clamp(*ROWS.start(), *ROWS.end());
-                let each = data.positions_each(wanted);
-                let positions = reading.layer.positions(&output, each, turn);
-                let places: Vec<usize> = (0..reading.form.columns).collect();
-                reading.layer.read(input, &output, &positions, &places)
-            });
-            if let Some(rows) = rows {
+            let input = ran.of(reading.layer.input)?;
+            let Some(output) = reading.layer.output_shape(input.shape(), reading.form) else { continue };
+            let wanted = (ROWS_PER_NUMBER * reading.depth()).clamp(*ROWS.start(), *ROWS.end());
+            let positions = reading.layer.positions(&output, data.positions_each(wanted), turn);
+            let places: Vec<usize> = (0..reading.form.columns).collect();
+            if let Some(rows) = reading.layer.read(input, &output, &positions, &places) {
                 reading.add(sums, &rows);
             }
         }
+        Ok(())
     })?;
     let total = parts.into_iter().reduce(|mut total, part| {
         total.iter_mut().zip(part).for_each(|(total, part)| merge(total, part));

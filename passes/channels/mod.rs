@@ -43,7 +43,7 @@ mod tail;
 
 use crate::channels::{Group, Removal};
 use crate::data::Samples;
-use crate::error::{Error, ErrorKind, Result, Site, did_you_mean};
+use crate::error::{Error, Result, Site, did_you_mean};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope, counted};
 use attempt::Attempt;
@@ -116,7 +116,7 @@ impl Prune {
         let Some(piece) = pieces.first() else { return Ok(Vec::new()) };
         let moves_others = criterion != Criterion::Energy;
         match loss::ranked(model, &piece.channels, data_of(samples, cx.env), moves_others) {
-            Err(e) if !needs_data && is_of_backend(&e) => {
+            Err(e) if !needs_data && e.kind().is_no_run() => {
                 cx.note(format!("chosen by weights alone: no backend here runs the model: {}", e.what()));
                 Ok(Vec::new())
             }
@@ -147,7 +147,7 @@ impl Prune {
             return Ok(Some(Attempt::unrepaired(model, removals)));
         };
         match attempt::repaired(model, pieces, removals.clone(), data_of(samples, cx.env), cx) {
-            Err(e) if is_of_backend(&e) => {
+            Err(e) if e.kind().is_no_run() => {
                 cx.note(format!("nothing is repaired: no backend here runs the model: {}", e.what()));
                 Ok(Some(Attempt::unrepaired(model, removals)))
             }
@@ -180,11 +180,6 @@ fn no_data(option: &str) -> Error {
     Error::usage(format!("`{option}` of `channels` is measured by running the model, and needs calibration data"))
         .found("no inputs")
         .help("give some with --inputs")
-}
-
-/// Whether there is no backend that runs the model.
-fn is_of_backend(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 /// The first layer of a group, as remarks name it.

@@ -2,12 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::backend::NamedTensors;
+use crate::calib::{Ran, Runner};
 use crate::data::Samples;
 use crate::error::Result;
-use crate::ir::{Graph, Model, Tensor, ValueId};
+use crate::ir::{Model, ValueId};
 use crate::pass::Env;
-use crate::passes::common::trial::load_fastest;
 
 /// The most samples that are run.
 const MAX_SAMPLES: usize = 512;
@@ -20,21 +19,6 @@ const PARTS: usize = 4;
 pub(super) struct Data<'a> {
     pub(super) samples: &'a dyn Samples,
     pub(super) env: &'a Env<'a>,
-}
-
-/// What one sample shows: values of the model.
-pub(super) struct Seen<'s> {
-    graph: &'s Graph,
-    inputs: NamedTensors,
-    outputs: NamedTensors,
-}
-
-impl Seen<'_> {
-    /// A value that was asked for.
-    pub(super) fn value(&self, value: ValueId) -> Option<&Tensor> {
-        let name = self.graph.value(value).name();
-        self.outputs.iter().chain(&self.inputs).find(|(given, _)| given == name).map(|(_, tensor)| tensor)
-    }
 }
 
 impl Data<'_> {
@@ -58,20 +42,9 @@ impl Data<'_> {
         model: &Model,
         values: &[ValueId],
         empty: impl Fn() -> T + Sync,
-        add: impl Fn(&mut T, usize, &Seen<'_>) + Sync,
+        add: impl Fn(&mut T, usize, &Ran<'_>) -> Result<()> + Sync,
     ) -> Result<Vec<T>> {
-        let mut inner: Vec<ValueId> =
-            values.iter().copied().filter(|&value| !model.graph.value(value).is_input()).collect();
-        inner.sort_unstable();
-        inner.dedup();
-        let session = match inner.is_empty() {
-            true => None,
-            false => {
-                let mut part = model.clone();
-                part.graph.cut(&inner)?;
-                Some(load_fastest(&part, Vec::new(), self.env.backend)?.0)
-            }
-        };
+        let runner = Runner::up_to(model, values, self.env.backend)?;
         let count = self.len();
         let places: Vec<usize> = (0..count).collect();
         places
@@ -80,11 +53,7 @@ impl Data<'_> {
                 let mut sum = empty();
                 for &place in chunk {
                     let inputs = self.samples.get(place * self.samples.len() / count.max(1))?;
-                    let outputs = match &session {
-                        Some(session) => session.run(&inputs)?,
-                        None => Vec::new(),
-                    };
-                    add(&mut sum, place, &Seen { graph: &model.graph, inputs, outputs });
+                    add(&mut sum, place, &runner.run(&inputs)?)?;
                 }
                 Ok(sum)
             })

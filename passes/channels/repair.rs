@@ -89,13 +89,14 @@ fn positions(work: &Work, shape: &[u64], turn: usize, data: Data<'_>) -> Vec<usi
 /// What the model as it was gives where each piece of work aims at, sample by sample.
 fn targets(original: &Model, works: &[&Work], data: Data<'_>) -> Result<Targets> {
     let values: Vec<ValueId> = works.iter().map(|work| work.target()).collect();
-    let parts = data.sum(original, &values, Vec::new, |samples: &mut Targets, turn, seen| {
+    let parts = data.sum(original, &values, Vec::new, |samples: &mut Targets, turn, ran| {
         let of = |work: &&Work| {
-            let tensor = seen.value(work.target())?;
-            let rows = fit::across(tensor, work.axis(), &positions(work, tensor.shape(), turn, data))?;
-            Some(rows.into_iter().map(|v| v as f32).collect())
+            let tensor = ran.of(work.target())?;
+            let rows = fit::across(tensor, work.axis(), &positions(work, tensor.shape(), turn, data));
+            Ok(rows.map(|rows| rows.into_iter().map(|v| v as f32).collect()))
         };
-        samples.push(works.iter().map(of).collect());
+        samples.push(works.iter().map(of).collect::<Result<_>>()?);
+        Ok(())
     })?;
     Ok(parts.into_iter().flatten().collect())
 }
@@ -112,20 +113,16 @@ fn fit_stage(
     let mut values: Vec<ValueId> = stage.iter().map(Work::input).collect();
     values.extend(stage.iter().filter_map(Work::other));
     let empty = || stage.iter().map(|work| Moments::new(work.outputs(), work.unknowns())).collect::<Vec<Moments>>();
-    let parts = data.sum(&*repaired, &values, empty, |moments, turn, seen| {
+    let parts = data.sum(&*repaired, &values, empty, |moments, turn, ran| {
         for (place, (work, moments)) in stage.iter().zip(moments).enumerate() {
             let target = targets.get(turn).and_then(|sample| sample.get(first + place)?.as_ref());
-            let sides = target.zip(seen.value(work.input())).and_then(|(target, input)| {
-                let other = match work.other() {
-                    Some(other) => Some(seen.value(other)?),
-                    None => None,
-                };
-                sides(work, target, input, other, turn, data)
-            });
-            if let Some((tell, known)) = sides {
+            let Some(target) = target else { continue };
+            let other = work.other().map(|other| ran.of(other)).transpose()?;
+            if let Some((tell, known)) = sides(work, target, ran.of(work.input())?, other, turn, data) {
                 moments.add(&tell, &known);
             }
         }
+        Ok(())
     })?;
     let mut total = empty();
     for part in parts {

@@ -1,11 +1,11 @@
 //! What a lossy result has to reach: little noise, the same best class, or next to no accuracy lost.
 
 use super::trial::Trial;
-use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
+use crate::backend::{BackendChoice, Session};
+use crate::calib::load_model;
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::Model;
-use crate::onnx::{EncodeOptions, encode};
 use crate::validate::{CompareOptions, Comparison, compare};
 
 /// What the result has to reach.
@@ -54,7 +54,9 @@ impl Goal {
 
 /// The noise of the worst of the judged values.
 pub(in crate::passes) fn worst(drift: &[Comparison]) -> f64 {
-    drift.iter().map(Comparison::noise_to_signal).fold(0.0, f64::max)
+    // An energy of infinity over another is no number, and is no little noise.
+    let noises = drift.iter().map(Comparison::noise_to_signal);
+    noises.map(|noise| if noise.is_nan() { f64::INFINITY } else { noise }).fold(0.0, f64::max)
 }
 
 /// The float model, to compare the scores of candidates with, on all samples.
@@ -70,7 +72,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Fails where the backend does not take it.
     pub(in crate::passes) fn new(model: &Model, samples: &'a dyn Samples, backend: BackendChoice) -> Result<Self> {
-        Ok(Self { float: load(model, backend)?, samples, backend })
+        Ok(Self { float: load_model(model, Vec::new(), backend)?, samples, backend })
     }
 
     /// Whether the scores of a candidate are what the goal asks for.
@@ -78,7 +80,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Fails where the candidate does not run, no output holds scores, or classes are asked for that nobody knows.
     pub(in crate::passes) fn holds(&self, candidate: &Model, goal: Goal) -> Result<bool> {
-        let candidate = load(candidate, self.backend)?;
+        let candidate = load_model(candidate, Vec::new(), self.backend)?;
         let report = compare(&*self.float, &*candidate, self.samples, &CompareOptions::default())?;
         let mut holds = true;
         if let Some(least) = goal.top1 {
@@ -147,11 +149,6 @@ pub(in crate::passes) fn reaches(
         Some(judge) => judge.holds(candidate, goal),
         None => Ok(true),
     }
-}
-
-fn load(model: &Model, backend: BackendChoice) -> Result<Box<dyn Session>> {
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(backend, &bytes, &LoadOptions { taps: Vec::new(), threads: 1 })
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
+use crate::backend::{BackendChoice, Session};
+use crate::calib::{load_fastest, load_model};
 use crate::data::Samples;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::ir::{Graph, Model, Tensor, ValueId};
-use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 use crate::validate::Comparison;
 
@@ -51,7 +51,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// Fails where it cannot run the model on the samples.
     pub(in crate::passes) fn portable(model: &Model, samples: &'a dyn Samples, env: &Env<'_>) -> Result<Self> {
-        let session = load(model, judged(&model.graph), env.backend)?;
+        let session = load_model(model, judged(&model.graph), env.backend)?;
         Self::in_session(model, samples, &*session, env.backend)
     }
 
@@ -85,7 +85,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// Fails where no backend can run the candidate.
     pub(in crate::passes) fn drift_on(&self, candidate: &Model, most: usize) -> Result<Vec<Comparison>> {
-        let session = load(candidate, judged(&candidate.graph), self.backend)?;
+        let session = load_model(candidate, judged(&candidate.graph), self.backend)?;
         let places = self.places(most);
         let outputs = self.run(&*session, candidate.graph.outputs().len(), &places)?;
         let mut totals: Vec<Comparison> = Vec::new();
@@ -129,7 +129,7 @@ impl<'a> Trial<'a> {
     ) -> Result<Vec<Vec<T>>> {
         let mut part = model.clone();
         part.graph.cut(values)?;
-        let session = load(&part, Vec::new(), self.backend)?;
+        let session = load_model(&part, Vec::new(), self.backend)?;
         self.places(most)
             .into_par_iter()
             .map(|place| {
@@ -155,30 +155,6 @@ impl<'a> Trial<'a> {
 pub(in crate::passes) fn spread(all: usize) -> Vec<usize> {
     let count = all.min(MAX_SAMPLES);
     (0..count).map(|index| index * all / count).collect()
-}
-
-/// Loads a model so that it returns some values besides its outputs; where more than one backend may, into the faster.
-///
-/// # Errors
-/// Fails where no backend takes the model.
-pub(in crate::passes) fn load_fastest(
-    model: &Model,
-    taps: Vec<String>,
-    backend: BackendChoice,
-) -> Result<(Box<dyn Session>, BackendChoice)> {
-    if backend == BackendChoice::Auto {
-        match load(model, taps.clone(), BackendChoice::OnnxRuntime) {
-            Ok(session) => return Ok((session, BackendChoice::OnnxRuntime)),
-            Err(error) if error.kind() == ErrorKind::Unsupported => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((load(model, taps, backend)?, backend))
-}
-
-fn load(model: &Model, taps: Vec<String>, backend: BackendChoice) -> Result<Box<dyn Session>> {
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(backend, &bytes, &LoadOptions { taps, threads: 1 })
 }
 
 /// For each output that holds numbers, the value that its drift is measured on.

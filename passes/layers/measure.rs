@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::trunk::Stretch;
 use crate::backend::NamedTensors;
+use crate::calib::load_fastest;
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{DType, Model, Tensor, ValueId};
@@ -165,7 +166,7 @@ pub(super) fn influences(
         .collect();
     taps.sort();
     taps.dedup();
-    let (session, _) = trial::load_fastest(model, taps, env.backend)?;
+    let (session, _) = load_fastest(model, taps, env.backend)?;
     let chosen = trial::spread(samples.len());
     env.progress.start("measuring layers", chosen.len() as u64);
     let seen: Vec<Result<Vec<Influence>>> = chosen

@@ -48,7 +48,7 @@ mod targets;
 mod view;
 
 use crate::data::Samples;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ir::{Model, Tensor};
 use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
 use crate::passes::common::holdout::Part;
@@ -128,7 +128,7 @@ impl Prune {
                 .help("give some with --inputs, or prune without them: method=l1:repair=auto")),
             Some(samples) if needs_data || settings.repairs.is_none() => {
                 match self.fitted(model, targets, samples, cx) {
-                    Err(error) if is_no_run(&error) && !needs_data => {
+                    Err(error) if error.kind().is_no_run() && !needs_data => {
                         cx.note(format!("weights go by magnitude: {}", error.what()));
                         self.alone(targets, cx.env)
                     }
@@ -247,11 +247,6 @@ fn leave_ends(model: &Model, targets: &mut Vec<Target>, cx: &mut Cx<'_>) {
         }
         stays
     });
-}
-
-/// Whether nothing here could run the model, which is no fault of it.
-fn is_no_run(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 /// The number of weights that a share of them is.

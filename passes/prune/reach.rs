@@ -7,9 +7,8 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Cx;
-use crate::passes::common::goal::{Goal, Judge};
+use crate::passes::common::goal::{Goal, Judge, largest_share, reaches};
 use crate::passes::common::trial::Trial;
-use crate::validate::Comparison;
 
 /// The least part of the weights that is tried to be left.
 const LEAST_LEFT: f64 = 0.01;
@@ -30,35 +29,18 @@ pub(super) fn reach(
     mut prune: impl FnMut(&Amount) -> Result<Planned>,
 ) -> Result<Option<Planned>> {
     let trial = Trial::new(model, check, cx.env)?;
-    let judge = Judge::new(model, check, trial.backend())?;
-    let holds = |candidate: &Model| -> Result<bool> {
-        if let Some(snr_db) = goal.snr_db {
-            let drift = trial.drift(candidate)?;
-            let noise = drift.iter().map(Comparison::noise_to_signal).fold(0.0, f64::max);
-            if noise.is_nan() || noise > 10f64.powf(-snr_db / 10.0) {
-                return Ok(false);
-            }
-        }
-        Ok(!goal.has_scores() || judge.holds(candidate, goal)?)
-    };
-    let (mut too_little, mut enough) = (LEAST_LEFT.ln(), 0.0f64);
-    let mut best = None;
-    for _ in 0..TRIALS {
-        let left = (too_little + enough) / 2.0;
-        let share = 1.0 - left.exp();
+    let judge = if goal.has_scores() { Some(Judge::new(model, check, trial.backend())?) } else { None };
+    let make = |step: f64| {
+        let share = 1.0 - LEAST_LEFT.powf(step);
         let amount = match settings.amount {
             Amount::PerLayer(_) => Amount::PerLayer(share),
             _ => Amount::Global(share),
         };
-        let planned = prune(&amount)?;
-        if holds(&planned.model)? {
-            enough = left;
-            best = Some((share, planned));
-        } else {
-            too_little = left;
-        }
-    }
-    Ok(best.map(|(share, planned)| {
+        Ok(Some((share, prune(&amount)?)))
+    };
+    let holds = |(_, planned): &(f64, Planned)| reaches(&planned.model, goal, &trial, judge.as_ref());
+    let best = largest_share(TRIALS, make, holds)?;
+    Ok(best.map(|(_, (share, planned))| {
         cx.note(format!("{:.1} % is the most that reaches the goal on {}", share * 100.0, check.describe()));
         planned
     }))

@@ -33,7 +33,7 @@ mod sequence;
 use rayon::prelude::*;
 
 use crate::data::{self, DataOptions, Hints, Samples};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::holdout::Part;
@@ -125,7 +125,7 @@ impl Quant4 {
         let settings = &self.settings;
         if let Some(samples) = samples {
             match sequence::packed(model, candidates, settings, samples, cx.env) {
-                Err(error) if is_no_run(&error) && settings.method == Method::Auto => {
+                Err(error) if error.kind().is_no_run() && settings.method == Method::Auto => {
                     cx.note(format!("weights are rounded by themselves: {}", error.what()));
                 }
                 result => return result,
@@ -156,7 +156,7 @@ impl Quant4 {
             }
         };
         match reached {
-            Err(error) if samples.is_none() || is_no_run(&error) => {
+            Err(error) if samples.is_none() || error.kind().is_no_run() => {
                 cx.note(format!("layers are not measured: {}", error.what()));
                 Ok(candidates.iter().map(Level::lowest).collect())
             }
@@ -180,11 +180,6 @@ impl Quant4 {
         })?;
         Ok(changed)
     }
-}
-
-/// Whether nothing here could run the model, which is no fault of it.
-fn is_no_run(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 /// Puts packed weights in place and says so; gives back the format they have.

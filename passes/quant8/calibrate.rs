@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::observe::{Channels, Statistics};
 use super::range::Range;
 use super::taps::Taps;
-use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors};
+use crate::backend::NamedTensors;
+use crate::calib::load_model;
 use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Model, ValueId};
-use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 
 /// What to measure of the main graph.
@@ -134,8 +134,7 @@ pub(super) fn shapes(
 ) -> Result<BTreeMap<ValueId, Vec<u64>>> {
     let names: BTreeMap<&str, ValueId> = values.iter().map(|&value| (model.graph.value(value).name(), value)).collect();
     let taps = names.keys().map(|&name| name.to_owned()).collect();
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    let outputs = backend::load(env.backend, &bytes, &LoadOptions { taps, threads: 1 })?.run(&samples.get(0)?)?;
+    let outputs = load_model(model, taps, env.backend)?.run(&samples.get(0)?)?;
     let shapes =
         outputs.iter().filter_map(|(name, tensor)| Some((*names.get(name.as_str())?, tensor.shape().to_vec())));
     Ok(shapes.collect())

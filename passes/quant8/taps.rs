@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors, Session};
+use crate::backend::{BackendChoice, NamedTensors, Session};
+use crate::calib::load_model;
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Model, NodeSpec, Tensor, ValueId};
-use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 
 /// A loaded model that returns some of its values.
@@ -99,8 +99,7 @@ fn load(
         |name: &String| model.graph.find_value(name).is_some_and(|value| model.graph.value(value).is_input());
     let inner = names.iter().filter(|name| !is_input(name));
     let taps = inner.map(|name| instead.get(name).unwrap_or(name).clone()).collect();
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(backend, &bytes, &LoadOptions { taps, threads: 1 })
+    load_model(model, taps, backend)
 }
 
 /// Whether a value is what Relu, or Clip from 0 on, makes of a convolution.

@@ -10,7 +10,7 @@ use super::options::Settings;
 use super::search::{MARGIN_DB, SIXTEEN_NOISE};
 use super::{INFO, weights};
 use crate::data::{self, DataOptions, Hints, Samples};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::ir::{Model, ValueId};
 use crate::pass::Cx;
 use crate::passes::common::choose::{Choice, Item, settle};
@@ -60,16 +60,12 @@ pub(super) fn levels(model: &Model, settings: &Settings, cx: &mut Cx<'_>) -> Res
     };
     match found {
         // Made-up inputs suit no model for certain.
-        Err(error) if cx.env.calibration.is_none() || is_no_run(error.kind()) => {
+        Err(error) if cx.env.calibration.is_none() || error.kind().is_no_run() => {
             cx.note(format!("the drift of 8-bit weights was not measured: {}", error.what()));
             Ok(none)
         }
         found => found,
     }
-}
-
-fn is_no_run(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::CannotValidate | ErrorKind::Unsupported)
 }
 
 fn within(

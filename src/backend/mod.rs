@@ -35,6 +35,9 @@ pub struct LoadOptions {
     /// Threads of one run, 0 for the backend's own default. Callers run samples in parallel, so 1 is usual; tract has no
     /// threads of its own and always uses the caller's.
     pub threads: usize,
+    /// Runs the operators as they stand where the backend would put others in their place: slower, and how to tell what a
+    /// graph says from what a runtime makes of it. tract rewrites nothing but by what operators mean.
+    pub as_written: bool,
 }
 
 /// A runtime that can execute ONNX models.

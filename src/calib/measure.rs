@@ -98,7 +98,7 @@ mod tests {
     use crate::calib::layer_of;
     use crate::data::{self, DataOptions, Hints};
     use crate::ir::text;
-    use crate::pass::{NoProgress, Scratch, StatisticsFiles};
+    use crate::pass::Scratch;
 
     const SOURCE: &str = "<ir_version: 8, opset_import: [\"\" : 13]> g (float[3,4] x) => (float[3,2] y)
         <float[4,5] a = rand(1), float[5,2] b = rand(2), float[5,2] c = rand(3)> {
@@ -124,14 +124,7 @@ mod tests {
         let options = DataOptions { signature: &signature, seed: 3, hints: &hints, limit: None };
         let samples = data::open("synthetic:11", &options).unwrap();
         let scratch = Scratch::in_memory();
-        let env = Env {
-            seed: 0,
-            calibration: None,
-            backend: BackendChoice::Tract,
-            progress: &NoProgress,
-            scratch: &scratch,
-            statistics: StatisticsFiles::default(),
-        };
+        let env = Env { backend: BackendChoice::Tract, ..Env::plain(&scratch) };
         let of = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let moments = pool.install(|| measure(&model, &layers, &*samples, &env)).unwrap();

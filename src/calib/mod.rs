@@ -18,9 +18,12 @@ mod layer;
 mod measure;
 mod pair;
 mod runner;
+mod session;
 mod unfold;
 
 pub use gram::Gram;
 pub use layer::{Layer, layer_of};
 pub use measure::{Moments, measure, rounds};
 pub use pair::{PairGram, PairMoments, measure_pairs};
+pub(crate) use runner::{Ran, Runner};
+pub(crate) use session::{load_fastest, load_model};

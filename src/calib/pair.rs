@@ -157,7 +157,7 @@ mod tests {
     use crate::calib::layer_of;
     use crate::data::{self, DataOptions, Hints};
     use crate::ir::text;
-    use crate::pass::{NoProgress, Scratch, StatisticsFiles};
+    use crate::pass::Scratch;
 
     #[test]
     fn sums_are_those_of_the_definition() {
@@ -187,14 +187,7 @@ mod tests {
         let options = DataOptions { signature: &signature, seed: 3, hints: &hints, limit: None };
         let samples = data::open("synthetic:9", &options).unwrap();
         let scratch = Scratch::in_memory();
-        let env = Env {
-            seed: 0,
-            calibration: None,
-            backend: BackendChoice::Tract,
-            progress: &NoProgress,
-            scratch: &scratch,
-            statistics: StatisticsFiles::default(),
-        };
+        let env = Env { backend: BackendChoice::Tract, ..Env::plain(&scratch) };
         let moments = measure_pairs(&original, &copy, &layers, &*samples, &env).unwrap();
         let pair = |layer: &Layer| moments.of(layer).unwrap()[0].clone();
         let (first, second) = (pair(&layers[0]), pair(&layers[1]));

@@ -73,13 +73,13 @@ fn measure_with(
     samples: &dyn Samples,
     how: &Comparing<'_>,
 ) -> Result<DriftReport> {
-    let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN };
+    let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN, ..LoadOptions::default() };
     how.progress.start("comparing", samples.len() as u64);
     let before = load(backend, reference, &options).map_err(|e| cannot_run("the model", e))?;
     samples.settle(&|inputs| before.run(inputs).map(drop)).map_err(|e| cannot_run("the model", e))?;
     // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
     let loads_alone = |error: &Error| {
-        matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::CannotValidate)
+        error.kind().is_no_run()
             && backend != BackendChoice::Tract
             && load(BackendChoice::OnnxRuntime, reference, &options).is_ok()
             && load(BackendChoice::OnnxRuntime, candidate, &options).is_err()

@@ -25,7 +25,7 @@ use onnx_shrink::ir::{DType, Tensor, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use support::{corpus, models};
 
-const ONE_THREAD: LoadOptions = LoadOptions { taps: Vec::new(), threads: 1 };
+const ONE_THREAD: LoadOptions = LoadOptions { taps: Vec::new(), threads: 1, as_written: false };
 
 /// A value in 0..1 for each index, the same on every machine.
 fn ramp(shape: &[u64]) -> Tensor {
@@ -81,7 +81,7 @@ fn relu_add() -> ModelBytes {
 #[test]
 fn a_model_in_memory_runs_with_taps() {
     let model = relu_add();
-    let options = LoadOptions { taps: vec!["t".into(), "w".into(), "y".into()], threads: 1 };
+    let options = LoadOptions { taps: vec!["t".into(), "w".into(), "y".into()], threads: 1, ..LoadOptions::default() };
     let input = Tensor::from_f32(vec![3, 2], &[-1.0, 2.0, 3.0, -4.0, 0.5, 0.0]).unwrap();
     let tract = Tract.load(&model, &options).unwrap();
     for session in [Some(tract), onnxruntime(&model, &options)].into_iter().flatten() {
@@ -126,7 +126,7 @@ fn wrong_inputs_are_named() {
 
 #[test]
 fn an_unknown_tap_is_a_mistake_of_the_caller() {
-    let options = LoadOptions { taps: vec!["tt".into()], threads: 1 };
+    let options = LoadOptions { taps: vec!["tt".into()], threads: 1, ..LoadOptions::default() };
     let error = Tract.load(&relu_add(), &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("did you mean"), "{error}");

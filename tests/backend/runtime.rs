@@ -140,7 +140,7 @@ fn external_data_is_found_beside_the_model() {
     let path = folder.path().join("model.onnx");
     let encoded = with_external_weights().encode_to_vec();
     std::fs::write(&path, &encoded).unwrap();
-    let tapped = LoadOptions { taps: vec!["t".into()], threads: 1 };
+    let tapped = LoadOptions { taps: vec!["t".into()], threads: 1, ..LoadOptions::default() };
     let input = || [("x".to_owned(), Tensor::from_f32(vec![2], &[1.0, -50.0]).unwrap())];
     let in_memory = ModelBytes::new(encoded.into(), Some(folder.path().to_path_buf()));
     for model in [ModelBytes::open(&path).unwrap(), in_memory] {

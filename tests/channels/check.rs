@@ -74,7 +74,7 @@ pub fn outputs(model: &Model, choice: BackendChoice, samples: &dyn Samples) -> o
     };
     let taps: Vec<String> = graph.outputs().map(|output| graph.value(judged(output)).name().to_owned()).collect();
     let bytes = onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes();
-    let options = LoadOptions { threads: 1, taps };
+    let options = LoadOptions { threads: 1, taps, ..LoadOptions::default() };
     let returned = backend::load(choice, &ModelBytes::new(bytes, None), &options)?.run(&samples.get(0).unwrap())?;
     Ok(returned.into_iter().skip(graph.outputs().len()).collect())
 }

@@ -25,7 +25,7 @@ use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::channels::{Channels, Removal};
 use onnx_shrink::ir::{Model, text};
 use onnx_shrink::onnx;
-use onnx_shrink::pass::{Cx, Env, NoProgress, Opts, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Cx, Env, Opts, Scratch};
 use onnx_shrink::{ErrorKind, infer, passes};
 
 const BACKENDS: [BackendChoice; 2] = [BackendChoice::OnnxRuntime, BackendChoice::Tract];
@@ -83,14 +83,7 @@ fn removing_is_masking_on_every_group_of_the_zoo() {
 /// Runs the pass and gives its remarks, one a line.
 fn prune(model: &mut Model, options: &[(&str, &str)]) -> String {
     let scratch = Scratch::in_memory();
-    let env = Env {
-        seed: 1,
-        calibration: None,
-        backend: BackendChoice::Auto,
-        scratch: &scratch,
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let env = Env { seed: 1, ..Env::plain(&scratch) };
     let info = passes::find("channels").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut cx = Cx::new(&env, info.name);

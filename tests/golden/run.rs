@@ -1,6 +1,5 @@
 //! Runs the pipeline of a golden and checks what every pass promises.
 
-use onnx_shrink::backend::BackendChoice;
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::Model;
 use onnx_shrink::ir::text::{self, PrintOptions};
@@ -8,7 +7,7 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, Run, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
 use onnx_shrink::pass::report::RemarkReport;
-use onnx_shrink::pass::{Effect, Env, NoProgress, RemarkKind, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Effect, Env, RemarkKind, Scratch};
 use onnx_shrink::{ErrorKind, Result};
 
 use super::execute;
@@ -63,14 +62,8 @@ struct Done {
 
 fn run_pipeline(golden: &Golden, model: &Model) -> Result<Done> {
     let calibration = golden.calibration.as_ref().map(|spec| samples(spec, model)).transpose()?;
-    let env = Env {
-        seed: 0,
-        calibration: calibration.as_deref(),
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env { calibration: calibration.as_deref(), ..Env::plain(&scratch) };
     let mut model = model.clone();
     let plan = golden.pipeline.parse::<Pipeline>()?.plan()?;
     let run = manager::run(plan, &mut model, &env, &RunOptions::default())?;

@@ -207,7 +207,7 @@ fn judge(case: &Case) -> Result<Vec<String>, String> {
     let model = text::parse(&body).map_err(|e| e.to_string())?;
     let inference = infer::infer(&model).map_err(|e| e.to_string())?;
     let bytes = onnx::encode(&model, &EncodeOptions::default()).map_err(|e| e.to_string())?.to_bytes();
-    let options = LoadOptions { taps: Vec::new(), threads: 1 };
+    let options = LoadOptions { taps: Vec::new(), threads: 1, ..LoadOptions::default() };
     let session = backend::load(BackendChoice::OnnxRuntime, &ModelBytes::new(bytes, None), &options);
     let session = session.map_err(|e| e.to_string())?;
     let (signature, hints) = (model.signature(), Hints::default());

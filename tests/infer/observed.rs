@@ -44,7 +44,7 @@ fn a_run_shows_what_was_inferred() {
         let (model, _) = reference(&path);
         let inference = infer::infer(&model).unwrap();
         let taps = taps(&model);
-        let options = LoadOptions { taps: taps.clone(), threads: 1 };
+        let options = LoadOptions { taps: taps.clone(), threads: 1, ..LoadOptions::default() };
         let session = match backend::load(BackendChoice::Auto, &ModelBytes::open(&path).unwrap(), &options) {
             Ok(session) => session,
             Err(error) => {

@@ -7,7 +7,7 @@ use onnx_shrink::ir::{Model, Tensor, check, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
-use onnx_shrink::pass::{Env, NoProgress, Scratch, StatisticsFiles};
+use onnx_shrink::pass::{Env, Scratch};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,14 +85,8 @@ fn failure(sort: &'static str, details: impl fmt::Display) -> Failure {
 
 /// Runs a pipeline as the command line does.
 pub(crate) fn run_pipeline(steps: &[String], model: &Model) -> onnx_shrink::Result<Rewritten> {
-    let env = Env {
-        seed: 0,
-        calibration: None,
-        backend: BackendChoice::Auto,
-        scratch: &Scratch::in_memory(),
-        progress: &NoProgress,
-        statistics: StatisticsFiles::default(),
-    };
+    let scratch = Scratch::in_memory();
+    let env = Env::plain(&scratch);
     let mut model = model.clone();
     let plan = steps.join(",").parse::<Pipeline>()?.plan()?;
     let run = manager::run(plan, &mut model, &env, &RunOptions::default())?;
@@ -150,12 +144,7 @@ pub(crate) fn judge(draft: &Draft, subject: &Subject<'_>) -> Result<Judged, Fail
             .map_err(|e| failure("run", e))?;
         let relative = if draft.is_half { HALF_RELATIVE } else { RELATIVE };
         if let Err(what) = compare(&expected, &found, &noise, relative) {
-            let is_rounded_by_runtime = || match is_same_in_tract(&before, &after, &inputs, relative) {
-                Some(is_same) => is_same,
-                // It runs no functions, for one.
-                None => compare(&expected, &found, &noise, HALF_RELATIVE).is_ok(),
-            };
-            if draft.is_quantized && is_rounded_by_runtime() {
+            if draft.is_quantized && is_same_as_written(&before, &after, &inputs, relative) {
                 return Ok(Judged::LostByOptimizer);
             }
             return Err(failure("difference", format!("{what}\nresult:\n{}", print(&rewritten.model))));
@@ -164,16 +153,16 @@ pub(crate) fn judge(draft: &Draft, subject: &Subject<'_>) -> Result<Judged, Fail
     Ok(Judged::Same { changed: true })
 }
 
-/// Whether a runtime that computes what the operators say, with no shortcuts for quantized ones, finds no difference; `None`
-/// where it does not run them.
-fn is_same_in_tract(before: &bytes::Bytes, after: &bytes::Bytes, inputs: &NamedTensors, relative: f64) -> Option<bool> {
+/// Whether ONNX Runtime finds no difference where it runs the operators as they stand, with no shortcuts for quantized ones.
+fn is_same_as_written(before: &bytes::Bytes, after: &bytes::Bytes, inputs: &NamedTensors, relative: f64) -> bool {
+    let options = LoadOptions { threads: 1, as_written: true, ..LoadOptions::default() };
     let run = |bytes: &bytes::Bytes| {
         let model = ModelBytes::new(bytes.clone(), None);
-        backend::load(BackendChoice::Tract, &model, &LoadOptions::default())?.run(inputs)
+        backend::load(BackendChoice::OnnxRuntime, &model, &options)?.run(inputs)
     };
     match (run(before), run(after)) {
-        (Ok(expected), Ok(found)) => Some(compare(&expected, &found, &expected, relative).is_ok()),
-        _ => None,
+        (Ok(expected), Ok(found)) => compare(&expected, &found, &expected, relative).is_ok(),
+        _ => false,
     }
 }
 

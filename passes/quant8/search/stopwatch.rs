@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors, Session};
+use crate::backend::{BackendChoice, NamedTensors, Session};
+use crate::calib::load_model;
 use crate::error::Result;
 use crate::ir::Model;
-use crate::onnx::{EncodeOptions, encode};
 
 /// Runs of each model before any is timed.
 const WARM_UP_RUNS: usize = 2;
@@ -28,7 +28,7 @@ impl Stopwatch {
     /// # Errors
     /// `Unsupported` where ONNX Runtime is not installed or does not take the model.
     pub(super) fn new(model: &Model, inputs: NamedTensors) -> Result<Self> {
-        Ok(Self { reference: load(model)?, inputs })
+        Ok(Self { reference: load_model(model, Vec::new(), BackendChoice::OnnxRuntime)?, inputs })
     }
 
     /// How many times faster a candidate runs than the float model, on one thread: the median over pairs of runs that
@@ -37,7 +37,7 @@ impl Stopwatch {
     /// # Errors
     /// Fails where ONNX Runtime does not take the candidate.
     pub(super) fn speedup(&self, candidate: &Model) -> Result<f64> {
-        let candidate = load(candidate)?;
+        let candidate = load_model(candidate, Vec::new(), BackendChoice::OnnxRuntime)?;
         let time = |session: &dyn Session| -> Result<f64> {
             let start = Instant::now();
             session.run(&self.inputs)?;
@@ -55,9 +55,4 @@ impl Stopwatch {
         ratios.sort_by(f64::total_cmp);
         Ok(ratios[ratios.len() / 2])
     }
-}
-
-fn load(model: &Model) -> Result<Box<dyn Session>> {
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
-    backend::load(BackendChoice::OnnxRuntime, &bytes, &LoadOptions { taps: Vec::new(), threads: 1 })
 }

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use ort::environment::Environment;
 use ort::session::Session as RawSession;
-use ort::session::builder::SessionBuilder;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::DynValue;
 use prost::Message;
 
@@ -56,7 +56,7 @@ impl OrtSession {
         options: &LoadOptions,
         interface: Interface,
     ) -> Result<Self> {
-        let source = Source::new(environment, model, options.threads, &interface.extra_outputs());
+        let source = Source::new(environment, model, options, &interface.extra_outputs());
         let first = source.open()?;
         let max_sessions = match source.size() <= MAX_COPIED_BYTES {
             true => std::thread::available_parallelism().map_or(1, usize::from),
@@ -127,6 +127,7 @@ struct Source {
     environment: Environment,
     model: Model,
     threads: usize,
+    as_written: bool,
 }
 
 enum Model {
@@ -139,7 +140,7 @@ enum Model {
 }
 
 impl Source {
-    fn new(environment: Environment, model: &ModelBytes, threads: usize, taps: &[String]) -> Self {
+    fn new(environment: Environment, model: &ModelBytes, options: &LoadOptions, taps: &[String]) -> Self {
         let model = match model.path() {
             Some(path) if taps.is_empty() => Model::File(path.to_path_buf(), model.bytes().len()),
             _ => Model::Bytes {
@@ -147,7 +148,7 @@ impl Source {
                 folder: model.folder().map(|folder| folder.to_path_buf()),
             },
         };
-        Self { environment, model, threads }
+        Self { environment, model, threads: options.threads, as_written: options.as_written }
     }
 
     fn size(&self) -> usize {
@@ -166,6 +167,9 @@ impl Source {
         let mut builder: SessionBuilder = RawSession::builder(&self.environment)?;
         if self.threads > 0 {
             builder = builder.with_intra_threads(self.threads)?;
+        }
+        if self.as_written {
+            builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
         }
         match &self.model {
             Model::File(path, _) => builder.commit_from_file(path),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::backend::{self, LoadOptions, ModelBytes, NamedTensors};
+use crate::backend::NamedTensors;
+use crate::calib::load_model;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::infer;
 use crate::ir::{DType, Model, Tensor, ValueId};
-use crate::onnx::{EncodeOptions, encode};
 use crate::pass::Env;
 
 /// The largest magnitude of a finite number in every computed value of 32-bit floats, over all samples.
@@ -25,9 +25,8 @@ pub(super) fn peaks(model: &Model, samples: &dyn Samples, env: &Env<'_>) -> Resu
         .filter(|value| is_computed(value) && is_float(value))
         .map(|value| (graph.value(value).name().to_owned(), value))
         .collect();
-    let bytes = ModelBytes::new(encode(model, &EncodeOptions::default())?.to_bytes(), None);
     let taps = values.keys().cloned().collect();
-    let session = backend::load(env.backend, &bytes, &LoadOptions { taps, threads: 1 })?;
+    let session = load_model(model, taps, env.backend)?;
     env.progress.start("measuring", samples.len() as u64);
     let of_sample = |index: usize| -> Result<BTreeMap<ValueId, f64>> {
         let outputs: NamedTensors = session.run(&samples.get(index)?)?;

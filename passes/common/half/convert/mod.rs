@@ -12,7 +12,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::HalfType;
-use crate::error::{ErrorKind, Result, Site};
+use crate::error::{Result, Site};
 use crate::infer;
 use crate::ir::{Graph, Model, NodeId, ValueId};
 use crate::onnx::{EncodeOptions, encode};
@@ -82,7 +82,7 @@ pub(in crate::passes) fn convert(
         None => None,
         Some(samples) => match measure::peaks(model, samples, cx.env) {
             Ok(peaks) => Some(peaks),
-            Err(error) if matches!(error.kind(), ErrorKind::CannotValidate | ErrorKind::Unsupported) => {
+            Err(error) if error.kind().is_no_run() => {
                 cx.note(format!(
                     "the model could not be run on the calibration data ({}): rules alone decide what stays float",
                     error.what()
