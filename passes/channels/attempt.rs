@@ -40,13 +40,9 @@ impl Attempt {
         fits_to: Option<Data<'_>>,
     ) -> Result<Self> {
         let mut masked = model.clone();
-        let mut place = 0;
-        pieces::edit_each(&mut masked, &mut |graph| {
-            if let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) {
-                piece.channels.mask(graph, removal)?;
-            }
-            place += 1;
-            Ok(())
+        pieces::edit_each(&mut masked, &mut |place, graph| match (pieces.get(place), removals.get(place)) {
+            (Some(piece), Some(removal)) => piece.channels.mask(graph, removal),
+            _ => Ok(()),
         })?;
         let (Some(data), Some(piece), Some(removal)) = (fits_to, pieces.first(), removals.first()) else {
             return Ok(Self { removals, model: masked, fitted: 0 });
@@ -66,13 +62,9 @@ impl Attempt {
     /// Fails where the model is another one than that of the pieces.
     pub(super) fn finish(self, pieces: &[Piece]) -> Result<(Model, Vec<Removal>)> {
         let Self { mut model, removals, .. } = self;
-        let mut place = 0;
-        pieces::edit_each(&mut model, &mut |graph| {
-            if let (Some(piece), Some(removal)) = (pieces.get(place), removals.get(place)) {
-                piece.channels.remove(graph, removal)?;
-            }
-            place += 1;
-            Ok(())
+        pieces::edit_each(&mut model, &mut |place, graph| match (pieces.get(place), removals.get(place)) {
+            (Some(piece), Some(removal)) => piece.channels.remove(graph, removal),
+            _ => Ok(()),
         })?;
         Ok((model, removals))
     }

@@ -98,13 +98,18 @@ pub(super) fn visit_each(model: &Model, visit: &mut dyn FnMut(usize, &Graph, &[S
     let _ = model.visit_graphs(&mut each);
 }
 
-/// Lets `edit` change every graph.
+/// Lets `edit` change every graph, in the order of [`visit_each`].
 ///
 /// # Errors
 /// Passes on what `edit` returns.
-pub(super) fn edit_each(model: &mut Model, edit: &mut dyn FnMut(&mut Graph) -> Result<()>) -> Result<()> {
+pub(super) fn edit_each(model: &mut Model, edit: &mut dyn FnMut(usize, &mut Graph) -> Result<()>) -> Result<()> {
+    let mut place = 0;
     for (root, graph) in model.roots_mut() {
-        graph.edit_outer_first(&root, |graph, _| edit(graph))?;
+        graph.edit_outer_first(&root, |graph, _| {
+            edit(place, graph)?;
+            place += 1;
+            Ok(())
+        })?;
     }
     Ok(())
 }

@@ -23,3 +23,4 @@ pub(super) mod role;
 pub(super) mod size;
 pub(super) mod stored;
 pub(super) mod trial;
+pub(super) mod within;

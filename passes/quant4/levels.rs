@@ -9,9 +9,9 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Cx;
-use crate::passes::common::choose::{Choice, Item, settle};
+use crate::passes::common::choose::{Choice, Item};
 use crate::passes::common::trial::Trial;
-use crate::validate::Comparison;
+use crate::passes::common::within::{Tensors, levels_within};
 
 /// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
 const MARGIN_DB: f64 = 1.0;
@@ -57,48 +57,23 @@ pub(super) fn reach(
         }
         Ok(trial)
     };
-    let noises = |levels: &[Level]| -> Result<Vec<f64>> {
-        Ok(trial.drift(&with(levels)?)?.iter().map(Comparison::noise_to_signal).collect())
-    };
-    let worst = |noises: &[f64]| noises.iter().copied().fold(0.0, f64::max);
     let lowest: Vec<Level> = candidates.iter().map(Level::lowest).collect();
+    let item = |index: usize, noise| item(&candidates[index], lowest[index], &packed[index], &eights[index], noise);
     let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
-    let noise = worst(&noises(&lowest)?);
-    cx.note(format!("all in the fewest bits: {:.1} dB on {}", -10.0 * noise.log10(), samples.describe()));
-    if noise <= budget {
-        return Ok(lowest);
-    }
-    cx.env.progress.start("measuring layers", candidates.len() as u64);
-    let items = (0..candidates.len())
-        .into_par_iter()
-        .map(|index| {
-            let mut levels = vec![Level::Float; candidates.len()];
-            levels[index] = lowest[index];
-            let noise = trial.drift_alone(&with(&levels)?)?.iter().map(Comparison::noise_to_signal).collect();
-            cx.env.progress.advance(1);
-            Ok(item(&candidates[index], lowest[index], &packed[index], &eights[index], noise))
-        })
-        .collect::<Result<Vec<Item<Level>>>>()?;
-    cx.env.progress.finish();
-    let levels_of = |chosen: &[usize]| -> Vec<Level> {
-        items.iter().zip(chosen).map(|(item, &option)| item.options[option].level).collect()
-    };
-    let settled = settle(&items, budget, |chosen| {
-        let levels = levels_of(chosen);
-        Ok((worst(&noises(&levels)?), levels))
-    })?;
-    let levels = settled.unwrap_or_else(|| vec![Level::Float; candidates.len()]);
-    for ((candidate, item), &level) in candidates.iter().zip(&items).zip(&levels) {
+    let tensors = Tensors { lowest: &lowest, float: Level::Float, draft: &with, item: &item };
+    let found = levels_within(&tensors, budget, &trial, cx.env)?;
+    let lowest_db = -10.0 * found.lowest_noise.log10();
+    cx.note(format!("all in the fewest bits: {lowest_db:.1} dB on {}", samples.describe()));
+    for ((candidate, &level), noise) in candidates.iter().zip(&found.levels).zip(&found.alone) {
         if level == Level::lowest(candidate) {
             continue;
         }
-        let noise = item.options.first().map_or(0.0, |option| worst(&option.noise));
         let kept = if level == Level::Eight { "8 bits" } else { "float" };
         let alone = -10.0 * noise.log10();
         let text = format!("{kept}, to reach the target: in fewer bits alone, it leaves {alone:.1} dB");
         cx.skipped(model.graph.value_site(candidate.value), text);
     }
-    Ok(levels)
+    Ok(found.levels)
 }
 
 /// What a candidate can have and what that costs in bytes. The noise of 8 bits follows from that of 4 by what either loses

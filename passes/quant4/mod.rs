@@ -32,18 +32,16 @@ mod sequence;
 
 use rayon::prelude::*;
 
-use crate::data::{self, DataOptions, Hints, Samples};
+use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::holdout::Part;
+use crate::passes::common::within::on_samples;
 use levels::Level;
 use options::{Format, Method, Settings};
 use packed::Packed;
 use plan::Candidate;
-
-/// What stands in for calibration data where only the target is to be checked.
-const STAND_IN: &str = "synthetic:8";
 
 /// What a user reads about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -145,16 +143,9 @@ impl Quant4 {
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Level>> {
         let Some(target) = self.settings.target else { return Ok(candidates.iter().map(Level::lowest).collect()) };
-        let reached = match samples {
-            Some(samples) => levels::reach(model, candidates, packed, target, samples, cx),
-            None => {
-                let signature = model.signature();
-                let hints = Hints::default();
-                let options = DataOptions { signature: &signature, seed: cx.env.seed, hints: &hints, limit: None };
-                data::open(STAND_IN, &options)
-                    .and_then(|samples| levels::reach(model, candidates, packed, target, &*samples, cx))
-            }
-        };
+        let env = cx.env;
+        let reached =
+            on_samples(model, samples, env, |samples| levels::reach(model, candidates, packed, target, samples, cx));
         match reached {
             Err(error) if samples.is_none() || error.kind().is_no_run() => {
                 cx.note(format!("layers are not measured: {}", error.what()));

@@ -3,23 +3,18 @@
 //! All weights start in 8 bits. Where running the result shows too much noise, each tensor is quantized alone and its noise
 //! measured; those that add most of it for their bytes get 16 bits.
 
-use rayon::prelude::*;
-
 use super::levels::{Level, Levels};
 use super::options::Settings;
 use super::search::{MARGIN_DB, SIXTEEN_NOISE};
 use super::{INFO, weights};
-use crate::data::{self, DataOptions, Hints, Samples};
+use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Model, ValueId};
 use crate::pass::Cx;
-use crate::passes::common::choose::{Choice, Item, settle};
+use crate::passes::common::choose::{Choice, Item};
 use crate::passes::common::goal::Goal;
 use crate::passes::common::trial::Trial;
-use crate::validate::Comparison;
-
-/// What stands in for data where none was given.
-const STAND_IN: &str = "synthetic:8";
+use crate::passes::common::within::{Tensors, levels_within, on_samples};
 
 /// Weights are run at no more bytes than this unless a target is told: the rest is left to be fast.
 const MEASURED_BYTES: u64 = 64 << 20;
@@ -50,17 +45,11 @@ pub(super) fn levels(model: &Model, settings: &Settings, cx: &mut Cx<'_>) -> Res
     }
     let tensors: Vec<(ValueId, u64)> = candidates.iter().map(|c| (c.value, c.tensor.byte_len())).collect();
     let target = asked.unwrap_or(DEFAULT_TARGET_DB);
-    let found = match cx.env.calibration {
-        Some(samples) => within(model, settings, &tensors, target, samples, cx),
-        None => {
-            let (signature, hints) = (model.signature(), Hints::from_model(model));
-            let options = DataOptions { signature: &signature, seed: cx.env.seed, hints: &hints, limit: None };
-            data::open(STAND_IN, &options).and_then(|samples| within(model, settings, &tensors, target, &*samples, cx))
-        }
-    };
+    let (samples, env) = (cx.env.calibration, cx.env);
+    let found = on_samples(model, samples, env, |samples| within(model, settings, &tensors, target, samples, cx));
     match found {
         // Made-up inputs suit no model for certain.
-        Err(error) if cx.env.calibration.is_none() || error.kind().is_no_run() => {
+        Err(error) if samples.is_none() || error.kind().is_no_run() => {
             cx.note(format!("the drift of 8-bit weights was not measured: {}", error.what()));
             Ok(none)
         }
@@ -81,50 +70,35 @@ fn within(
         false => Trial::portable(model, samples, cx.env)?,
     };
     let env = cx.env;
-    let draft = |levels: &Levels| -> Result<Model> {
+    let with = |levels: &[Level]| {
+        let tensors = tensors.iter().zip(levels);
+        tensors.fold(settings.levels.clone(), |all, (&(value, _), &level)| all.with(value, level))
+    };
+    let draft = |levels: &[Level]| -> Result<Model> {
         let mut draft = model.clone();
-        let _ = weights::quantize(&mut draft, &settings.with_levels(levels.clone()), &mut Cx::new(env, INFO.name))?;
+        let _ = weights::quantize(&mut draft, &settings.with_levels(with(levels)), &mut Cx::new(env, INFO.name))?;
         Ok(draft)
     };
-    let noises = |drift: Vec<Comparison>| drift.iter().map(Comparison::noise_to_signal).collect::<Vec<f64>>();
-    let worst = |noises: &[f64]| noises.iter().copied().fold(0.0, f64::max);
-    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
-    let all = settings.levels.clone();
-    let noise = worst(&noises(trial.drift(&draft(&all)?)?));
-    if noise <= budget {
-        return Ok(all);
-    }
-    cx.note(format!("all weights in 8 bits: {:.1} dB on {}", -10.0 * noise.log10(), samples.describe()));
-    let nothing = tensors.iter().fold(all.clone(), |levels, &(value, _)| levels.with(value, Level::Float));
-    env.progress.start("measuring layers", tensors.len() as u64);
-    let items = tensors
-        .par_iter()
-        .map(|&(value, bytes)| {
-            let eight = noises(trial.drift_alone(&draft(&nothing.clone().with(value, Level::Weights))?)?);
-            env.progress.advance(1);
-            let sixteen = eight.iter().map(|noise| noise * SIXTEEN_NOISE).collect();
-            let option = |level, noise, share: f64| Choice { level, noise, cost: bytes as f64 * share };
-            let options = vec![option(Level::Weights, eight, 0.25), option(Level::Sixteen, sixteen, 0.5)];
-            Ok(Item { value, options })
-        })
-        .collect::<Result<Vec<Item<Level>>>>()?;
-    env.progress.finish();
-    let chosen_levels = |chosen: &[usize]| {
-        let levels = items.iter().zip(chosen).map(|(item, &option)| (item.value, item.options[option].level));
-        levels.fold(all.clone(), |levels, (value, level)| levels.with(value, level))
+    let item = |index: usize, eight: Vec<f64>| {
+        let (value, bytes) = tensors[index];
+        let sixteen = eight.iter().map(|noise| noise * SIXTEEN_NOISE).collect();
+        let option = |level, noise, share: f64| Choice { level, noise, cost: bytes as f64 * share };
+        Item { value, options: vec![option(Level::Weights, eight, 0.25), option(Level::Sixteen, sixteen, 0.5)] }
     };
-    let settled = settle(&items, budget, |chosen| {
-        let levels = chosen_levels(chosen);
-        Ok((worst(&noises(trial.drift(&draft(&levels)?)?)), levels))
-    })?;
-    let levels = settled.unwrap_or_else(|| chosen_levels(&vec![1; items.len()]));
-    for item in &items {
-        if levels.of(item.value) == Level::Sixteen {
-            let alone = worst(&item.options[0].noise);
+    let lowest = vec![Level::Weights; tensors.len()];
+    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
+    let tensors_of = Tensors { lowest: &lowest, float: Level::Float, draft: &draft, item: &item };
+    let found = levels_within(&tensors_of, budget, &trial, env)?;
+    if found.alone.is_empty() {
+        return Ok(settings.levels.clone());
+    }
+    cx.note(format!("all weights in 8 bits: {:.1} dB on {}", -10.0 * found.lowest_noise.log10(), samples.describe()));
+    for ((&(value, _), &level), alone) in tensors.iter().zip(&found.levels).zip(&found.alone) {
+        if level == Level::Sixteen {
             let text =
                 format!("16 bits, to reach {target} dB: in 8 bits alone, it leaves {:.1} dB", -10.0 * alone.log10());
-            cx.skipped(model.graph.value_site(item.value), text);
+            cx.skipped(model.graph.value_site(value), text);
         }
     }
-    Ok(levels)
+    Ok(with(&found.levels))
 }

@@ -36,7 +36,11 @@ pub(super) fn encode(raw: &[u8], kind: Kind, width: usize) -> Result<Vec<u8>> {
             } else {
                 planes(raw, kind, width)?
             };
-            let plain = if raw.len() <= SMALL_BYTES { bytes(raw, 19, None)? } else { bytes(raw, 1, None)? };
+            if raw.len() > SMALL_BYTES {
+                // What repeats does so in the planes as well, and another coding takes as long as the first.
+                return Ok(coded);
+            }
+            let plain = bytes(raw, 19, None)?;
             Ok(if plain.len() < coded.len() { plain } else { coded })
         }
     }
