@@ -2,6 +2,7 @@
 
 mod bf16;
 mod channels;
+mod cluster;
 mod common;
 mod dce;
 mod dedup_initializers;
@@ -62,6 +63,7 @@ pub const ALL: &[PassInfo] = &[
     channels::INFO,
     quant8::INFO,
     quant4::INFO,
+    cluster::INFO,
     fp16::INFO,
     bf16::INFO,
 ];

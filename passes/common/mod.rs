@@ -23,4 +23,5 @@ pub(super) mod role;
 pub(super) mod size;
 pub(super) mod stored;
 pub(super) mod trial;
+pub(super) mod weights;
 pub(super) mod within;

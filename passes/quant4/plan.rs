@@ -13,7 +13,7 @@ use crate::calib::{Gram, Layer, layer_of};
 use crate::error::Result;
 use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};
 use crate::pass::{Cx, Scratch};
-use crate::passes::common::role::{Role, float_constant, role_of};
+use crate::passes::common::weights::{Weights, each_weights};
 
 /// Bytes of the operators and initializers that restore weights, besides contents, and how often they spell a name.
 const OVERHEAD_BYTES: u64 = 300;
@@ -116,34 +116,14 @@ impl Candidate {
 /// The weights of one graph, in a stable order; says why where large constants are none.
 pub(super) fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
-    for value in graph.values() {
-        let Some((reader, tensor)) = float_constant(graph, value) else { continue };
-        let site = || graph.site(reader).with_tensor(graph.value(value).describe());
-        let role = role_of(graph, value, tensor.shape());
-        if (tensor.len() as u64) < settings.min_elements {
-            if role.is_ok() {
-                cx.skipped(site(), format!("fewer than {} elements: stays float", settings.min_elements));
-            }
-            continue;
+    each_weights(graph, settings.min_elements, &settings.exclude, cx, |weights| {
+        if !is_codable(&weights.tensor) {
+            return Err("some of its values are not finite, or too large to restore".to_owned());
         }
-        match role {
-            Err(reason) => cx.skipped(site(), reason),
-            Ok(_) if graph.value(value).is_input() => {
-                cx.skipped(site(), "it is an input of the graph too: a caller may replace it");
-            }
-            Ok(_) if settings.exclude.has_weights(graph, value) => cx.skipped(site(), "excluded"),
-            Ok(_) if !matches!(tensor.dtype(), DType::F32 | DType::F16) => {
-                cx.skipped(site(), "only 32-bit and 16-bit floats get fewer bits");
-            }
-            Ok(_) if !is_codable(&tensor) => {
-                cx.skipped(site(), "some of its values are not finite, or too large to restore");
-            }
-            Ok(role) => match candidate(graph, value, tensor.clone(), reader, &role, settings) {
-                Some(candidate) => found.push(candidate),
-                None => cx.skipped(site(), "so few weights share a scale that the file would not get smaller"),
-            },
-        }
-    }
+        let refusal = || "so few weights share a scale that the file would not get smaller".to_owned();
+        found.push(candidate(graph, weights, settings).ok_or_else(refusal)?);
+        Ok(())
+    });
     found
 }
 
@@ -153,14 +133,8 @@ fn is_codable(tensor: &Tensor) -> bool {
     tensor.to_f32().is_some_and(|values| values.iter().all(|value| value.abs() <= most))
 }
 
-fn candidate(
-    graph: &Graph,
-    value: ValueId,
-    tensor: Tensor,
-    reader: NodeId,
-    role: &Role,
-    settings: &Settings,
-) -> Option<Candidate> {
+fn candidate(graph: &Graph, weights: Weights, settings: &Settings) -> Option<Candidate> {
+    let Weights { value, reader, tensor, role } = weights;
     let layout = Layout::new(tensor.shape(), &role.kept, settings.block);
     let place = Place { value, tensor: &tensor, reader };
     let format = emit::format_of(settings.format, graph, place, layout.block, true);

@@ -1,0 +1,71 @@
+//! What the user asked of the pass.
+
+use super::kmeans::Start;
+use crate::error::{Error, Result};
+use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::exclude::Exclude;
+
+pub(super) const OPTIONS: &[OptSpec] = &[
+    OptSpec {
+        key: "values",
+        kind: OptKind::UInt,
+        default: Some("16"),
+        help: "different values that the weights of a tensor may have, 2 to 256; a byte holds 8 codes of 2 values, 5 of 3, \
+               2 of up to 16",
+    },
+    OptSpec {
+        key: "start",
+        kind: OptKind::Choice(&["optimal", "linear", "density", "spread"]),
+        default: Some("optimal"),
+        help: "where k-means begins: optimal: where the error is least, by dynamic programming; linear: evenly over the \
+               range; density: with as many weights each; spread: by chance, far from each other (k-means++)",
+    },
+    OptSpec {
+        key: "target",
+        kind: OptKind::Float,
+        default: Some("15"),
+        help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
+               gets 256 values or stays float; 0: everything gets what `values` says",
+    },
+    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
+    OptSpec {
+        key: "min-elements",
+        kind: OptKind::UInt,
+        default: Some("1024"),
+        help: "weights of fewer elements stay float",
+    },
+];
+
+/// The options of one run.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) values: usize,
+    pub(super) start: Start,
+    /// The least signal-to-noise ratio to reach; `None` for whatever comes of it.
+    pub(super) target: Option<f64>,
+    pub(super) min_elements: u64,
+    pub(super) exclude: Exclude,
+}
+
+impl Settings {
+    /// # Errors
+    /// Fails on a number of values that no byte holds, or that is no choice.
+    pub(super) fn new(opts: &Opts) -> Result<Self> {
+        let values = opts.uint("values").unwrap_or(16);
+        if !(2..=256).contains(&values) {
+            return Err(Error::usage("a codebook of `cluster` holds 2 to 256 values").found(values.to_string()));
+        }
+        Ok(Self {
+            values: values as usize,
+            start: match opts.choice("start") {
+                "linear" => Start::Linear,
+                "density" => Start::Density,
+                "spread" => Start::Spread,
+                _ => Start::Optimal,
+            },
+            target: opts.float("target").filter(|&target| target > 0.0),
+            min_elements: opts.uint("min-elements").unwrap_or(1024),
+            exclude: Exclude::new(opts.names("exclude")),
+        })
+    }
+}
