@@ -123,11 +123,11 @@ fn elements(xml: &str) -> Vec<(Vec<String>, Vec<(String, String)>)> {
     let mut reader = Reader::from_str(xml);
     let (mut path, mut found) = (Vec::new(), Vec::new());
     let mut open = |path: &mut Vec<String>, start: &BytesStart<'_>| {
-        path.push(String::from_utf8(start.name().as_ref().to_vec()).unwrap());
+        path.push(start.name().as_ref().to_owned());
         let attributes = start.attributes().map(|attribute| {
             let attribute = attribute.unwrap();
             let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).unwrap().into_owned();
-            (String::from_utf8(attribute.key.as_ref().to_vec()).unwrap(), value)
+            (attribute.key.as_ref().to_owned(), value)
         });
         found.push((path.clone(), attributes.collect()));
     };
@@ -177,49 +177,84 @@ fn junit_has_a_case_for_each_gate() {
 }
 
 /// What SARIF 2.1.0 asks of the parts that are used here (sections 3.13, 3.14, 3.18, 3.27 of the standard).
-fn sarif_schema() -> Value {
-    let message = json!({ "type": "object", "required": ["text"], "properties": { "text": { "type": "string", "minLength": 1 } } });
-    json!({
-        "type": "object",
-        "required": ["version", "runs"],
-        "properties": {
-            "version": { "const": "2.1.0" },
-            "$schema": { "type": "string", "format": "uri" },
-            "runs": { "type": "array", "items": {
-                "type": "object",
-                "required": ["tool", "results"],
-                "properties": {
-                    "tool": { "type": "object", "required": ["driver"], "additionalProperties": false, "properties": { "driver": {
-                        "type": "object",
-                        "required": ["name"],
-                        "properties": { "name": { "type": "string" }, "version": { "type": "string" }, "rules": {
-                            "type": "array", "uniqueItems": true, "items": {
-                                "type": "object", "required": ["id"],
-                                "properties": { "id": { "type": "string" }, "shortDescription": message.clone() },
-                            },
-                        } },
-                    } } },
-                    "results": { "type": "array", "items": {
-                        "type": "object",
-                        "required": ["message"],
-                        "properties": {
-                            "message": message,
-                            "level": { "enum": ["none", "note", "warning", "error"] },
-                            "ruleId": { "type": "string" },
-                            "ruleIndex": { "type": "integer", "minimum": 0 },
-                            "locations": { "type": "array", "items": { "type": "object", "properties": { "physicalLocation": {
-                                "type": "object", "required": ["artifactLocation"], "properties": {
-                                    "artifactLocation": { "type": "object", "required": ["uri"],
-                                        "properties": { "uri": { "type": "string", "format": "uri-reference" } } },
-                                    "region": { "type": "object", "properties": { "startLine": { "type": "integer", "minimum": 1 } } },
-                                },
-                            } } } },
-                        },
-                    } },
-                },
-            } },
+const SARIF: &str = r##"{
+  "type": "object",
+  "required": ["version", "runs"],
+  "properties": {
+    "version": { "const": "2.1.0" },
+    "$schema": { "type": "string", "format": "uri" },
+    "runs": { "type": "array", "items": { "$ref": "#/$defs/run" } }
+  },
+  "$defs": {
+    "message": {
+      "type": "object",
+      "required": ["text"],
+      "properties": { "text": { "type": "string", "minLength": 1 } }
+    },
+    "run": {
+      "type": "object",
+      "required": ["tool", "results"],
+      "properties": {
+        "tool": {
+          "type": "object",
+          "required": ["driver"],
+          "properties": { "driver": { "$ref": "#/$defs/component" } },
+          "additionalProperties": false
         },
-    })
+        "results": { "type": "array", "items": { "$ref": "#/$defs/result" } }
+      }
+    },
+    "component": {
+      "type": "object",
+      "required": ["name"],
+      "properties": {
+        "name": { "type": "string" },
+        "version": { "type": "string" },
+        "rules": {
+          "type": "array",
+          "uniqueItems": true,
+          "items": {
+            "type": "object",
+            "required": ["id"],
+            "properties": { "id": { "type": "string" }, "shortDescription": { "$ref": "#/$defs/message" } }
+          }
+        }
+      }
+    },
+    "result": {
+      "type": "object",
+      "required": ["message"],
+      "properties": {
+        "message": { "$ref": "#/$defs/message" },
+        "level": { "enum": ["none", "note", "warning", "error"] },
+        "ruleId": { "type": "string" },
+        "ruleIndex": { "type": "integer", "minimum": 0 },
+        "locations": { "type": "array", "items": { "$ref": "#/$defs/location" } }
+      }
+    },
+    "location": {
+      "type": "object",
+      "required": ["physicalLocation"],
+      "properties": {
+        "physicalLocation": {
+          "type": "object",
+          "required": ["artifactLocation"],
+          "properties": {
+            "artifactLocation": {
+              "type": "object",
+              "required": ["uri"],
+              "properties": { "uri": { "type": "string", "format": "uri-reference" } }
+            },
+            "region": { "type": "object", "properties": { "startLine": { "type": "integer", "minimum": 1 } } }
+          }
+        }
+      }
+    }
+  }
+}"##;
+
+fn sarif_schema() -> Value {
+    serde_json::from_str(SARIF).unwrap()
 }
 
 #[test]
