@@ -1,9 +1,10 @@
 //! `onnx-shrink reduce MODEL --check CMD -o REPRO`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use onnx_shrink::input::Input;
 use onnx_shrink::ir::Model;
 use onnx_shrink::onnx::{EncodeOptions, encode};
@@ -11,9 +12,34 @@ use onnx_shrink::output::Staging;
 use onnx_shrink::reduce::reduce;
 use onnx_shrink::{Error, ErrorKind, Result};
 
-use super::args::ReduceArgs;
+use super::args::Common;
 use super::progress::Bars;
 use super::to_stdout;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The check is run by sh with the path of a model behind it, or in the place of $1. It exits with 0 where the model still
+fails in the way that matters. What it prints goes nowhere.
+
+Examples:
+  onnx-shrink reduce model.onnx --check './crashes.sh' -o repro.onnx
+  onnx-shrink reduce model.onnx --check '! python run.py \"$1\"' -o repro.onnx")]
+pub(in crate::cli) struct ReduceArgs {
+    /// The model that fails
+    #[arg(value_name = "MODEL")]
+    pub(in crate::cli) model: PathBuf,
+    /// A command that exits with 0 where a model still fails
+    #[arg(long, value_name = "CMD")]
+    pub(in crate::cli) check: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) output: PathBuf,
+    /// A check that takes longer does not count as failing
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(in crate::cli) timeout: u64,
+    #[command(flatten)]
+    pub(in crate::cli) common: Common,
+}
 
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(5);

@@ -86,9 +86,13 @@ pub(super) fn measure(
     let layers = load(how.backend, &fed.file, &LoadOptions { taps: Vec::new(), threads: 0 })?;
 
     let mut energies = vec![Energies::default(); comparable.len()];
+    let mut first = Some(first);
     for sample in 0..count {
         let inputs = samples.get(sample)?;
-        let (before, after) = taps(&sessions, &inputs, pairs.len())?;
+        let (before, after) = match first.take() {
+            Some(taps) => taps,
+            None => taps(&sessions, &inputs, pairs.len())?,
+        };
         let pick = |tensors: &[Tensor]| -> Vec<Tensor> { comparable.iter().map(|&i| tensors[i].clone()).collect() };
         let (before, after) = (pick(&before), pick(&after));
         let computed = run_layers(&*layers, &fed, &inputs, &after)?;

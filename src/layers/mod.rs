@@ -1,8 +1,8 @@
 //! Where drift is born, and where it is only passed on.
 //!
-//! Values that two models have in common are paired ([`align`]). Between neighbouring pairs lies a layer: what the
+//! Values that two models have in common are paired (`align`). Between neighbouring pairs lies a layer: what the
 //! reference computes from the pairs before to the pair behind. Each layer of the reference is run on what the
-//! *candidate* hands it ([`feed`]), which divides the drift of a value in two:
+//! *candidate* hands it (`feed`), which divides the drift of a value in two:
 //!
 //! ```text
 //! reference   ... --> a --[ layer ]--> r          drift        = candidate - r

@@ -1,5 +1,6 @@
 //! `onnx-shrink check REFERENCE CANDIDATE`.
 
+mod args;
 mod github;
 mod junit;
 mod sarif;
@@ -11,9 +12,11 @@ use onnx_shrink::check::{CHECK_SCHEMA, CheckOptions, CheckReport, Checked, check
 use onnx_shrink::pass::pipeline::Pipeline;
 use onnx_shrink::{Error, Result};
 
-use super::args::{CheckArgs, Running};
+use super::args::Running;
 use super::progress::Bars;
 use super::{json, style, to_stdout, to_stdout_json};
+
+pub(super) use args::CheckArgs;
 
 /// Runs the command; a candidate that fails a gate is an error after the comparison.
 pub(super) fn run(args: &CheckArgs) -> Result<()> {
