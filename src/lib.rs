@@ -21,6 +21,9 @@
 //! | [`data`] | calibration and evaluation inputs |
 //! | [`calib`] | second moments of what layers read, measured on calibration inputs |
 //! | [`validate`] | drift: metrics, noise floor, gates |
+//! | [`layers`] | where drift is born, layer by layer |
+//! | [`reduce`] | a failing model cut down to what makes it fail |
+//! | [`verify`] | whether a file is what its own pipeline makes of the original |
 //! | [`container`] | `.onnxz`: a model packed without loss |
 //! | [`output`] | writing a file so that nobody sees half of it |
 //! | [`error`] | one error type that says what, where, and what to do |
@@ -53,13 +56,16 @@ pub mod infer;
 pub mod input;
 pub mod inspect;
 pub mod ir;
+pub mod layers;
 pub mod onnx;
 pub mod opset;
 pub mod output;
 pub mod pass;
 #[path = "../passes/mod.rs"]
 pub mod passes;
+pub mod reduce;
 pub mod shrink;
 pub mod validate;
+pub mod verify;
 
 pub use error::{Error, ErrorKind, Result, Site};

@@ -18,11 +18,13 @@ mod interface;
 mod model_bytes;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
+mod race;
 #[cfg(feature = "tract")]
 pub mod tract;
 
 pub use choice::{BackendChoice, load};
 pub use model_bytes::ModelBytes;
+pub use race::{Laps, race};
 
 /// Named tensors in order: what a session takes and gives.
 pub type NamedTensors = Vec<(String, Tensor)>;

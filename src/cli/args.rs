@@ -7,6 +7,10 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use onnx_shrink::pass::pipeline::{PRESETS, Step};
 use onnx_shrink::{Error, Result, passes};
 
+use super::check::CheckArgs;
+use super::reduce::ReduceArgs;
+use super::verify::VerifyArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   onnx-shrink model.onnx -p quant8 -o small.onnx
@@ -53,6 +57,8 @@ impl Cli {
         match &self.command {
             None => &self.shrink.common,
             Some(Command::Check(args)) => &args.common,
+            Some(Command::Verify(args)) => &args.common,
+            Some(Command::Reduce(args)) => &args.common,
             Some(Command::Inspect(args)) => &args.common,
             Some(Command::Print(args)) => &args.common,
             Some(Command::Pack(args) | Command::Unpack(args)) => &args.common,
@@ -65,6 +71,10 @@ impl Cli {
 pub(super) enum Command {
     /// Compare two models on the same inputs: a drift gate for CI
     Check(CheckArgs),
+    /// Make a file again from the original by the pipeline it tells, and compare the bytes
+    Verify(VerifyArgs),
+    /// Cut a model that fails down to the few operators that make it fail
+    Reduce(ReduceArgs),
     /// Show what a model is made of: size by operator and tensor, types, sparsity
     Inspect(InspectArgs),
     /// Print a model in ONNX's textual syntax
@@ -233,29 +243,9 @@ pub(super) struct ShrinkArgs {
     /// Run the model after each pass and compare it with the original
     #[arg(long, help_heading = "Debugging")]
     pub(super) verify_each: bool,
-    #[command(flatten)]
-    pub(super) common: Common,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Without --max-drift: 10 dB on every output. NaN, infinity or another shape always fails.")]
-pub(super) struct CheckArgs {
-    /// The model that is right
-    #[arg(value_name = "REFERENCE")]
-    pub(super) reference: PathBuf,
-    /// The model to hold against it
-    #[arg(value_name = "CANDIDATE")]
-    pub(super) candidate: PathBuf,
-    /// Inputs to run both on: .npz, .npy, a folder, or synthetic[:N] [default: synthetic:4]
-    #[arg(long, value_name = "DATA")]
-    pub(super) inputs: Option<String>,
-    #[command(flatten)]
-    pub(super) narrowing: Narrowing,
-    #[command(flatten)]
-    pub(super) running: Running,
-    /// Print the comparison as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    /// Where the result drifts too far, find the first pass and the first operator that break the gate
+    #[arg(long, conflicts_with = "no_validate", help_heading = "Debugging")]
+    pub(super) bisect: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }

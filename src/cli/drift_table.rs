@@ -33,6 +33,19 @@ pub(super) fn render(drift: &DriftReport) -> String {
     text
 }
 
+/// How far the drift of other data like this may be from what was measured; nothing where the samples do not tell.
+pub(super) fn intervals(drift: &DriftReport) -> String {
+    let line = |output: &OutputDrift| {
+        let (low, high) = output.snr_interval95_db?;
+        let top1 = output
+            .top1_interval95
+            .map(|(low, high)| format!(", top-1 {} .. {}", style::percent(low), style::percent(high)));
+        let (name, top1) = (style::shortened(&output.name), top1.unwrap_or_default());
+        Some(format!("95 % interval of {name}: {low:.1} .. {high:.1} dB{top1}\n"))
+    };
+    drift.outputs.iter().filter_map(line).collect()
+}
+
 /// Which runtime ran the models on how many samples.
 pub(super) fn setting(drift: &DriftReport, data: &str) -> String {
     let (before, after) = (&drift.backend_reference, &drift.backend_candidate);

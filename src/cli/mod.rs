@@ -15,8 +15,10 @@ mod pack;
 mod passes;
 mod print;
 mod progress;
+mod reduce;
 mod shrink;
 mod style;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => mistaken_command().map_or_else(|| shrink::run(&cli.shrink), Err),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Reduce(args)) => reduce::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Pack(args)) => pack::pack(&args),

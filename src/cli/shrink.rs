@@ -5,7 +5,7 @@ use std::path::Path;
 use onnx_shrink::pass::RemarkKind;
 use onnx_shrink::pass::pipeline::{Pipeline, Step};
 use onnx_shrink::pass::report::StepReport;
-use onnx_shrink::shrink::{Report, ShrinkOptions, Shrunk, Status, shrink};
+use onnx_shrink::shrink::{Bisection, Report, ShrinkOptions, Shrunk, Status, shrink};
 use onnx_shrink::{Error, Result};
 
 use super::args::{Running, ShrinkArgs};
@@ -70,6 +70,7 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         dump_each: args.dump_each.clone(),
         stop_after: args.stop_after,
         verify_each: args.verify_each,
+        bisect: args.bisect,
         external_from_bytes: args.external_data,
         ..ShrinkOptions::new(pipeline)
     })
@@ -120,8 +121,18 @@ fn render(report: &Report) -> String {
         text += &drift_table::setting(drift, validation.data.as_deref().unwrap_or("no data"));
     }
     text += &drift_table::failures(&validation.failures);
+    if let Some(bisection) = &report.bisection {
+        text += &first_break(bisection);
+    }
     text += &verdict(report);
     text
+}
+
+/// Where a gate breaks first.
+fn first_break(bisection: &Bisection) -> String {
+    let Bisection { step, number, at, why, comparisons } = bisection;
+    let place = at.as_ref().map_or_else(String::new, |at| format!(", at {at}"));
+    format!("the gate breaks first in step {number}, {step}{place} ({comparisons} comparisons)\n  {why}\n")
 }
 
 fn steps(steps: &[StepReport]) -> String {

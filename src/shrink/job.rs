@@ -15,8 +15,8 @@ use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
-use crate::pass::pipeline::Plan;
-use crate::pass::{Env, Progress, Scratch, StatisticsFiles};
+use crate::pass::pipeline::{Pipeline, Plan};
+use crate::pass::{Effect, Env, Progress, Scratch, StatisticsFiles};
 
 /// What a pass that may cost bytes may cost: this part of the input ...
 const ALLOWANCE_SHARE: u64 = 100;
@@ -74,6 +74,26 @@ impl<'a> Job<'a> {
             verify: if options.verify_each { Some(&verify) } else { None },
         };
         manager::run(plan, model, &env, &run_options)
+    }
+
+    /// Runs one step again, without writing anything beside the model.
+    pub(super) fn replay(&self, step: &str, model: &mut Model, data: &Data, folder: &Path) -> Result<Run> {
+        let scratch = Scratch::in_folder(folder);
+        let env = Env {
+            seed: self.options.seed,
+            calibration: data.calibration(),
+            backend: self.options.backend,
+            scratch: &scratch,
+            progress: self.how.progress,
+            statistics: StatisticsFiles { read: &self.options.stats_in, write: None },
+        };
+        let plan = step.parse::<Pipeline>()?.plan()?;
+        manager::run(plan, model, &env, &RunOptions::default())
+    }
+
+    /// Compares a model with the original, under the gates of a run with that effect.
+    pub(super) fn verify(&self, model: &Model, effect: Effect, data: &Data) -> Result<()> {
+        verify_step(&self.file, model, "bisect", effect, &self.options.gates, data, &self.how)
     }
 
     /// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.

@@ -49,6 +49,12 @@ impl Data {
         Ok(Self { calibration, evaluation })
     }
 
+    /// The same data once more; `None` where there is none to compare on.
+    pub(super) fn again(&self) -> Option<Self> {
+        let evaluation = Ok(self.evaluation.as_ref().ok()?.clone());
+        Some(Self { calibration: self.calibration.clone(), evaluation })
+    }
+
     /// The data that passes may learn from.
     pub(super) fn calibration(&self) -> Option<&dyn Samples> {
         self.calibration.as_deref()

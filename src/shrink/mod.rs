@@ -1,5 +1,6 @@
 //! The main job: read a model, run a pipeline, write the result, and refuse to ship a worse file.
 
+mod bisect;
 mod destination;
 mod drift;
 mod job;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use crate::backend::BackendChoice;
 use crate::census::{census, zeros};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::input::Input;
 use crate::output::Staging;
 use crate::pass::Progress;
@@ -23,6 +24,7 @@ use destination::Destination;
 use job::Job;
 use judge::Data;
 
+pub use bisect::Bisection;
 pub use drift::{Comparing, data_for, gates_for, measure};
 pub use judge::{Judged, judge_drift};
 pub use narrow::narrowed;
@@ -65,6 +67,8 @@ pub struct ShrinkOptions {
     pub stop_after: Option<usize>,
     /// Execute the model after each pass that changed something.
     pub verify_each: bool,
+    /// Find the step and the operator where a gate breaks first, if the result drifted too far.
+    pub bisect: bool,
     /// Put initializers of at least this many bytes into a side file.
     pub external_from_bytes: Option<u64>,
 }
@@ -87,6 +91,7 @@ impl ShrinkOptions {
             dump_each: None,
             stop_after: None,
             verify_each: false,
+            bisect: false,
             external_from_bytes: None,
         }
     }
@@ -126,8 +131,15 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let before = job.input_report(&model);
     let run = job.transform(plan, &mut model, &data, staging.folder())?;
     let encoded = job.encode(&mut model, &run, &destination.side_name)?;
+    let again = if options.bisect { data.again() } else { None };
     let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
 
+    let bisection = match (&again, &refusal) {
+        (Some(data), Some(error)) if matches!(error.kind(), ErrorKind::Drift | ErrorKind::WorseFile) => {
+            bisect::bisect(&job, Input::open(path)?.model, &run, data, staging.folder())?
+        }
+        _ => None,
+    };
     let written = options.output.is_some() && (refusal.is_none() || options.force);
     if written {
         if !staging.model().exists() {
@@ -151,6 +163,7 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
         output: after,
         steps: run.steps,
         validation,
+        bisection,
         warnings,
         written,
         seconds: start.elapsed().as_secs_f64(),

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::bisect::Bisection;
 use crate::census::{Census, Zeros};
 use crate::pass::report::StepReport;
 use crate::validate::{DriftReport, Failure};
@@ -32,6 +33,8 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// How the result compares with the original.
     pub validation: Validation,
+    /// Where a gate breaks first; `null` where that was not asked for, or none does.
+    pub bisection: Option<Bisection>,
     /// What the user should know about the files.
     pub warnings: Vec<String>,
     /// Whether the output was written.

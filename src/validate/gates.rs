@@ -124,6 +124,15 @@ impl Gate {
     pub fn tolerance(tolerance: Tolerance) -> Self {
         Self(Condition::Tolerance(tolerance))
     }
+
+    /// The metric, the bound and the output that the gate is about, where it is about one.
+    pub fn bound(&self) -> Option<(Metric, f64, Option<&str>)> {
+        match &self.0 {
+            Condition::Tolerance(Tolerance::Exact) => None,
+            Condition::Tolerance(tolerance) => Some((Metric::Snr, tolerance.bounds().0, None)),
+            Condition::Bound { output, metric, bound } => Some((*metric, *bound, output.as_deref())),
+        }
+    }
 }
 
 impl FromStr for Gate {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::accuracy::wilson_interval95;
 use crate::ir::{DType, Tensor};
 
 /// The signal-to-noise ratio that stands for "no signal left", where the true one is minus infinity.
@@ -78,6 +79,11 @@ pub struct OutputDrift {
     /// The share of rows where the reference's largest score is among the candidate's five largest; `null` where the
     /// output holds no scores, or at most five in a row.
     pub top5: Option<f64>,
+    /// Where the ratio in decibels lies with 95 % confidence on data like the samples; `null` where it is infinite or
+    /// `null` itself, and for a single sample, which says nothing about others.
+    pub snr_interval95_db: Option<(f64, f64)>,
+    /// Where the share behind `top1` lies with 95 % confidence, each row taken as independent; `null` where `top1` is.
+    pub top1_interval95: Option<(f64, f64)>,
 }
 
 impl OutputDrift {
@@ -158,6 +164,8 @@ impl Comparison {
             cosine: numeric.then(|| self.cosine()),
             top1: share(self.top1, self.rows),
             top5: share(self.top5, self.long_rows),
+            snr_interval95_db: None,
+            top1_interval95: (self.rows > 0).then(|| wilson_interval95(self.top1, self.rows)),
             mismatch: self.mismatch,
         }
     }
@@ -172,6 +180,11 @@ impl Comparison {
             () if self.difference_energy == 0.0 => 0.0,
             () => self.difference_energy / self.reference_energy,
         }
+    }
+
+    /// The energies of reference and difference, over the elements that are finite on both sides.
+    pub(super) fn energies(&self) -> (f64, f64) {
+        (self.reference_energy, self.difference_energy)
     }
 
     fn add_numbers(&mut self, before: &[f64], after: &[f64]) {

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod gates;
+mod interval;
 mod metrics;
 mod noise;
 mod verdict;
@@ -18,7 +19,9 @@ use serde::Serialize;
 pub use accuracy::{Accuracy, wilson_interval95};
 pub use gates::{Gate, Metric, Tolerance};
 pub use metrics::{Comparison, Mismatch, OutputDrift, SNR_FLOOR_DB};
-pub use verdict::{Failure, Verdict};
+pub use verdict::{Closest, Failure, Verdict};
+
+use interval::Spread;
 
 use crate::backend::{NamedTensors, Session};
 use crate::data::Samples;
@@ -175,14 +178,20 @@ fn compare_outputs(before: &NamedTensors, after: &NamedTensors) -> Vec<(String, 
     before.iter().zip(after).map(|((name, before), (_, after))| (name.clone(), Comparison::of(before, after))).collect()
 }
 
-/// The comparisons of all samples so far, by output.
+/// The comparisons of all samples so far, by output, and how much the samples differ.
 #[derive(Default)]
-struct Totals(Vec<(String, Comparison)>);
+struct Totals(Vec<(String, Comparison, Spread)>);
 
 impl Totals {
     fn add(&mut self, sample: Vec<(String, Comparison)>) -> Result<()> {
         if self.0.is_empty() {
-            self.0 = sample;
+            self.0 = sample
+                .into_iter()
+                .map(|(name, one)| {
+                    let spread = Spread::of(one.energies());
+                    (name, one, spread)
+                })
+                .collect();
             return Ok(());
         }
         if self.0.len() != sample.len() {
@@ -190,14 +199,21 @@ impl Totals {
                 .expected(self.0.len().to_string())
                 .found(sample.len().to_string()));
         }
-        for ((_, total), (_, one)) in self.0.iter_mut().zip(sample) {
+        for ((_, total, spread), (_, one)) in self.0.iter_mut().zip(sample) {
+            spread.merge(Spread::of(one.energies()));
             total.merge(one);
         }
         Ok(())
     }
 
     fn finish(self) -> Vec<OutputDrift> {
-        self.0.into_iter().map(|(name, comparison)| comparison.finish(name)).collect()
+        let finish = |(name, comparison, spread): (String, Comparison, Spread)| {
+            let mut drift = comparison.finish(name);
+            let is_finite = drift.snr_db.is_some_and(|snr| snr > SNR_FLOOR_DB);
+            drift.snr_interval95_db = if is_finite { spread.snr_interval95_db() } else { None };
+            drift
+        };
+        self.0.into_iter().map(finish).collect()
     }
 }
 

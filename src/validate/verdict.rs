@@ -20,6 +20,15 @@ pub struct Failure {
     pub found: String,
 }
 
+/// The measurement nearest to the bound of a gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closest {
+    /// The output; `None` where the gate is about the whole model.
+    pub output: Option<String>,
+    /// The value with its unit.
+    pub text: String,
+}
+
 /// Which gates a result fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -75,6 +84,26 @@ impl DriftReport {
             }
         }
         Ok(Verdict { failures })
+    }
+
+    /// What comes closest to failing a gate: the output and its value. `None` where nothing has the metric.
+    pub fn closest(&self, gate: &Gate) -> Option<Closest> {
+        let (metric, name) = match &gate.0 {
+            Condition::Tolerance(_) => (Metric::Snr, None),
+            Condition::Bound { metric: Metric::AccuracyDrop, .. } => {
+                let accuracy = self.accuracy.as_ref()?;
+                let text = value_text(Metric::AccuracyDrop, accuracy.before - accuracy.after);
+                return Some(Closest { output: None, text });
+            }
+            Condition::Bound { metric, output, .. } => (*metric, output.as_deref()),
+        };
+        let badness = |value: f64| if metric.is_minimum() { -value } else { value };
+        let measured = self.outputs.iter().filter(|output| name.is_none_or(|name| name == output.name));
+        let (output, value) = measured
+            .filter_map(|output| Some((output, metric.of(output)?)))
+            .max_by(|(_, a), (_, b)| badness(*a).total_cmp(&badness(*b)))?;
+        let text = if value.is_infinite() { "equal values".to_owned() } else { value_text(metric, value) };
+        Some(Closest { output: Some(output.name.clone()), text })
     }
 
     fn out_of_bounds(&self, gate: &Gate, name: Option<&str>, metric: Metric, bound: f64) -> Result<Vec<Failure>> {

@@ -1,17 +1,11 @@
 //! Whether a candidate is faster than the float model, measured in ONNX Runtime.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::backend::{BackendChoice, NamedTensors, Session};
+use crate::backend::{self, BackendChoice, NamedTensors, Session};
 use crate::calib::load_model;
 use crate::error::Result;
 use crate::ir::Model;
-
-/// Runs of each model before any is timed.
-const WARM_UP_RUNS: usize = 2;
-
-/// Fewest and most pairs of runs.
-const RUNS: std::ops::RangeInclusive<usize> = 9..=101;
 
 /// A comparison ends after this time, once the fewest runs are done.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -38,21 +32,7 @@ impl Stopwatch {
     /// Fails where ONNX Runtime does not take the candidate.
     pub(super) fn speedup(&self, candidate: &Model) -> Result<f64> {
         let candidate = load_model(candidate, Vec::new(), BackendChoice::OnnxRuntime)?;
-        let time = |session: &dyn Session| -> Result<f64> {
-            let start = Instant::now();
-            session.run(&self.inputs)?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        for _ in 0..WARM_UP_RUNS {
-            time(&*self.reference)?;
-            time(&*candidate)?;
-        }
-        let start = Instant::now();
-        let mut ratios = Vec::new();
-        while ratios.len() < *RUNS.start() || (start.elapsed() < PATIENCE && ratios.len() < *RUNS.end()) {
-            ratios.push(time(&*self.reference)? / time(&*candidate)?.max(f64::MIN_POSITIVE));
-        }
-        ratios.sort_by(f64::total_cmp);
-        Ok(ratios[ratios.len() / 2])
+        // Seconds of the float model over those of the candidate.
+        Ok(backend::race(&*candidate, &*self.reference, &self.inputs, PATIENCE)?.median())
     }
 }

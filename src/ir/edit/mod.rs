@@ -3,6 +3,7 @@
 //! Passes change a graph only through these methods, so that ports, names and captures stay in step.
 
 mod build;
+mod carve;
 mod change;
 mod declare;
 mod names;

@@ -1,0 +1,83 @@
+//! Two models timed against each other: run in turns, so that what else the machine does hits both.
+
+use std::time::{Duration, Instant};
+
+use super::{NamedTensors, Session};
+use crate::error::Result;
+
+/// Runs of each model before any is timed.
+const WARM_UP_RUNS: usize = 2;
+
+/// Fewest and most laps.
+const LAPS: std::ops::RangeInclusive<usize> = 9..=101;
+
+/// The quotients of a race, each of two runs that followed each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Laps {
+    /// Seconds of the second model over seconds of the first, sorted.
+    ratios: Vec<f64>,
+}
+
+impl Laps {
+    /// The quotients of some laps; there must be one at least.
+    fn new(mut ratios: Vec<f64>) -> Self {
+        ratios.sort_by(f64::total_cmp);
+        Self { ratios }
+    }
+
+    /// How many laps there were.
+    pub fn count(&self) -> usize {
+        self.ratios.len()
+    }
+
+    /// How many times as long the second model takes.
+    pub fn median(&self) -> f64 {
+        self.ratios.get(self.ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Where the true median lies with 95 % confidence, by order statistics: no assumption about how times are spread.
+    pub fn interval95(&self) -> (f64, f64) {
+        let n = self.ratios.len();
+        let reach = (0.98 * (n as f64).sqrt()).ceil() as usize;
+        let (low, high) = ((n / 2).saturating_sub(reach), (n / 2 + reach).min(n.saturating_sub(1)));
+        let at = |index: usize| self.ratios.get(index).copied().unwrap_or(f64::NAN);
+        (at(low), at(high))
+    }
+}
+
+/// Runs two models in turns on one sample, for about as long as `patience`.
+///
+/// # Errors
+/// Fails where a run fails.
+pub fn race(first: &dyn Session, second: &dyn Session, inputs: &NamedTensors, patience: Duration) -> Result<Laps> {
+    let time = |session: &dyn Session| -> Result<f64> {
+        let start = Instant::now();
+        session.run(inputs)?;
+        Ok(start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE))
+    };
+    for _ in 0..WARM_UP_RUNS {
+        time(first)?;
+        time(second)?;
+    }
+    let start = Instant::now();
+    let mut ratios = Vec::new();
+    while ratios.len() < *LAPS.start() || (start.elapsed() < patience && ratios.len() < *LAPS.end()) {
+        let before = time(first)?;
+        ratios.push(time(second)? / before);
+    }
+    Ok(Laps::new(ratios))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_around_the_median() {
+        let laps = Laps::new((1..=25).rev().map(f64::from).collect());
+        // The 8th and the 18th of 25 have the median between them with 95.7 % (binomial).
+        assert_eq!((laps.count(), laps.median(), laps.interval95()), (25, 13.0, (8.0, 18.0)));
+        let few = Laps::new(vec![2.0]);
+        assert_eq!((few.median(), few.interval95()), (2.0, (2.0, 2.0)));
+    }
+}
