@@ -26,6 +26,12 @@ impl<'a> Part<'a> {
         let (checked, fitted) = (0..all.len()).partition(|index| index % KEPT_BACK == KEPT_BACK - 1);
         Some((Self { all, chosen: fitted }, Self { all, chosen: checked }))
     }
+
+    /// So many samples at most, spread evenly over all.
+    pub(in crate::passes) fn spread(all: &'a dyn Samples, most: usize) -> Self {
+        let count = all.len().min(most);
+        Self { all, chosen: (0..count).map(|index| index * all.len() / count).collect() }
+    }
 }
 
 impl Samples for Part<'_> {

@@ -7,6 +7,7 @@ pub(super) mod choose;
 pub(super) mod edit;
 pub(super) mod exclude;
 pub(super) mod facts;
+pub(super) mod feedback;
 pub(super) mod glob;
 pub(super) mod goal;
 pub(super) mod half;

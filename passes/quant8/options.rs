@@ -75,11 +75,11 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     },
     OptSpec {
         key: "repair",
-        kind: OptKind::Choice(&["auto", "none", "equalize", "bias"]),
+        kind: OptKind::Choice(&["auto", "none", "equalize", "gptq", "bias"]),
         default: Some("auto"),
         help: "auto and target: what makes integers more exact, where calibration data shows that it does: scales for the \
-               channels of activations, put into the weights around them (equalize), the mean error of each channel put \
-               into the bias (bias), both (auto), or none",
+               channels of activations, put into the weights around them (equalize), rounding of weights that makes up for \
+               the errors of others (gptq), the mean error of each channel put into the bias (bias), all (auto), or none",
     },
     OptSpec {
         key: "timing",
@@ -130,6 +130,7 @@ pub(super) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Repairs {
     pub(super) equalize: bool,
+    pub(super) rounding: bool,
     pub(super) bias: bool,
 }
 
@@ -187,6 +188,7 @@ impl Settings {
             .filter(|goal| *goal != Goal::default()),
             repairs: Repairs {
                 equalize: matches!(opts.choice("repair"), "auto" | "equalize"),
+                rounding: matches!(opts.choice("repair"), "auto" | "gptq"),
                 bias: matches!(opts.choice("repair"), "auto" | "bias"),
             },
             is_timed: opts.flag("timing"),

@@ -43,6 +43,37 @@ impl<'a> Search<'_, 'a> {
         Ok((less, equalized))
     }
 
+    /// A candidate with less noise, made with weights that were rounded by what they are multiplied with, which all later ones
+    /// get as well; else the candidate that was given.
+    pub(super) fn rounded(
+        &mut self,
+        (noise, candidate): (f64, Candidate<'a>),
+        cx: &mut Cx<'_>,
+    ) -> Result<(f64, Candidate<'a>)> {
+        if !self.settings.repairs.rounding || candidate.kernels == 0 {
+            return Ok((noise, candidate));
+        }
+        let plan = self.base.plan(self.settings, &mut Cx::new(self.base.env(), INFO.name));
+        let rounded = repair::rounding::round(self.base, self.base.samples(), &plan, &candidate)?;
+        let count = rounded.len();
+        if count == 0 {
+            return Ok((noise, candidate));
+        }
+        let before = self.base.round(rounded);
+        let other = self.base.candidate(self.settings)?;
+        let less = worst(&self.trial.drift(&other.model)?);
+        tracing::debug!(count, noise, less, "weights were rounded by their inputs");
+        if less >= noise {
+            self.base.round(before);
+            return Ok((noise, candidate));
+        }
+        cx.note(format!(
+            "rounded the weights of {count} operator(s) by what they are multiplied with: {} with all in integers",
+            improvement(noise, less)
+        ));
+        Ok((less, other))
+    }
+
     /// The candidate with corrected biases and its noise, where that is less.
     pub(super) fn repaired(&self, (noise, mut candidate): (f64, Candidate<'a>)) -> Result<(f64, Candidate<'a>)> {
         if !self.settings.repairs.bias || candidate.kernels == 0 {

@@ -67,7 +67,8 @@ pub(super) fn search<'a>(
     }
     let mut search = Search { base, settings, trial: &trial, costs: BTreeMap::new(), gain: 1.0, items: None };
     let plain = (worst(&trial.drift(&first.model)?), first);
-    let (raw, candidate) = search.equalized(plain, cx)?;
+    let equalized = search.equalized(plain, cx)?;
+    let (raw, candidate) = search.rounded(equalized, cx)?;
     let (noise, candidate) = search.repaired((raw, candidate))?;
     search.gain = raw / noise.max(f64::MIN_POSITIVE);
     search.costs = search.kernel_costs()?;
