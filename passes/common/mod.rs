@@ -4,6 +4,7 @@
 pub(super) mod affine;
 pub(super) mod balance;
 pub(super) mod choose;
+pub(super) mod drift;
 pub(super) mod edit;
 pub(super) mod exclude;
 pub(super) mod facts;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::calibrate::{Measured, Wanted};
 use super::kernel::Kernel;
 use super::levels::Levels;
-use super::observe::{Observer, Recording, fingerprint};
+use super::observe::{Observer, Recording, Statistics, fingerprint};
 use super::options::Settings;
 use super::plan::Plan;
 use super::platform::Platform;
@@ -111,6 +111,15 @@ impl<'a> Base<'a> {
     /// The samples that ranges are measured on.
     pub(super) fn samples(&self) -> &'a dyn Samples {
         self.samples
+    }
+
+    /// Lets ranges be chosen in another way, which [`learn`](Self::learn) has to be told of, and returns how they were.
+    pub(super) fn observe_by(&mut self, observer: Observer) -> Observer {
+        let lacks = |one: &Statistics| one.histogram().is_none();
+        if observer.needs_histogram() && self.measured.statistics.values().any(lacks) {
+            self.measured.statistics.clear();
+        }
+        std::mem::replace(&mut self.observer, observer)
     }
 
     /// Lets candidates have these weights, and returns those that they had.

@@ -26,9 +26,10 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     },
     OptSpec {
         key: "observer",
-        kind: OptKind::Choice(&["minmax", "moving", "percentile", "entropy", "mse"]),
-        default: Some("minmax"),
-        help: "how the range of an activation follows from calibration data: minmax: all of it; moving: the extremes of a \
+        kind: OptKind::Choice(&["auto", "minmax", "moving", "percentile", "entropy", "mse"]),
+        default: Some("auto"),
+        help: "how the range of an activation follows from calibration data: auto: all of it, or as by mse or percentile where \
+               the drift is measured and less that way; minmax: all of it; moving: the extremes of a \
                sample, on average; percentile: all but a few; entropy: the least divergence (KL) of distributions; mse: the \
                least squared error",
     },
@@ -131,6 +132,8 @@ pub(super) enum Form {
 pub(super) struct Repairs {
     pub(super) equalize: bool,
     pub(super) rounding: bool,
+    /// Another way to choose ranges than what the user was given by default.
+    pub(super) ranges: bool,
     pub(super) bias: bool,
 }
 
@@ -188,6 +191,7 @@ impl Settings {
             .filter(|goal| *goal != Goal::default()),
             repairs: Repairs {
                 equalize: matches!(opts.choice("repair"), "auto" | "equalize"),
+                ranges: opts.choice("repair") == "auto" && opts.choice("observer") == "auto",
                 rounding: matches!(opts.choice("repair"), "auto" | "gptq"),
                 bias: matches!(opts.choice("repair"), "auto" | "bias"),
             },

@@ -174,6 +174,11 @@ impl Comparison {
         }
     }
 
+    /// The energies of the difference and of the reference: sums of squares over the elements that are finite in both.
+    pub fn energies(&self) -> (f64, f64) {
+        (self.difference_energy, self.reference_energy)
+    }
+
     fn add_numbers(&mut self, before: &[f64], after: &[f64]) {
         for (&reference, &candidate) in before.iter().zip(after) {
             match (reference.is_finite(), candidate.is_finite()) {

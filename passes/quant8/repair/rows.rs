@@ -140,7 +140,7 @@ mod tests {
                 |row: &[f64], n: usize| row.iter().enumerate().map(|(k, x)| x * lost(k, n)).sum::<f64>().powi(2);
             inputs.chunks(dim).map(|row| (0..channels).map(|n| error(row, n)).sum::<f64>()).sum()
         };
-        assert!(loss(&fed) < 0.2 * loss(&plain), "{} {}", loss(&fed), loss(&plain));
+        assert!(loss(&fed) < 0.5 * loss(&plain), "{} {}", loss(&fed), loss(&plain));
         assert!(fed.energy.error >= plain.energy.error * 0.999, "to nearest is the least error of weights");
     }
 
