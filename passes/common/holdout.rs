@@ -10,6 +10,11 @@ const KEPT_BACK: usize = 4;
 /// Fewer samples than this are all used for everything: there would be too few to check on.
 const FEWEST: usize = 8;
 
+/// Whether the sample in this place, of so many, is kept back.
+pub(in crate::passes) fn is_kept_back(place: usize, count: usize) -> bool {
+    count >= FEWEST && place % KEPT_BACK == KEPT_BACK - 1
+}
+
 /// Some of a set of samples.
 #[derive(Debug)]
 pub(in crate::passes) struct Part<'a> {
@@ -23,8 +28,19 @@ impl<'a> Part<'a> {
         if all.len() < FEWEST {
             return None;
         }
-        let (checked, fitted) = (0..all.len()).partition(|index| index % KEPT_BACK == KEPT_BACK - 1);
+        let (checked, fitted) = (0..all.len()).partition(|&index| is_kept_back(index, all.len()));
         Some((Self { all, chosen: fitted }, Self { all, chosen: checked }))
+    }
+
+    /// All samples but some, by their places.
+    pub(in crate::passes) fn without(all: &'a dyn Samples, left_out: &[usize]) -> Self {
+        Self { all, chosen: (0..all.len()).filter(|index| !left_out.contains(index)).collect() }
+    }
+
+    /// So many samples at most, spread evenly over all.
+    pub(in crate::passes) fn spread(all: &'a dyn Samples, most: usize) -> Self {
+        let count = all.len().min(most);
+        Self { all, chosen: (0..count).map(|index| index * all.len() / count).collect() }
     }
 }
 
@@ -69,5 +85,7 @@ mod tests {
         );
         assert_eq!(checked.get(1).unwrap(), all.get(7).unwrap());
         assert!(checked.get(2).is_err());
+        assert_eq!(Part::without(&*all, &checked.chosen).chosen, fitted.chosen);
+        assert_eq!(Part::spread(&*all, 3).chosen, [0, 3, 6]);
     }
 }

@@ -4,9 +4,11 @@
 pub(super) mod affine;
 pub(super) mod balance;
 pub(super) mod choose;
+pub(super) mod drift;
 pub(super) mod edit;
 pub(super) mod exclude;
 pub(super) mod facts;
+pub(super) mod feedback;
 pub(super) mod glob;
 pub(super) mod goal;
 pub(super) mod half;

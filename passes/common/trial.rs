@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::drift::Drift;
+use super::holdout::{Part, is_kept_back};
 use crate::backend::{BackendChoice, Session};
 use crate::calib::{load_fastest, load_model};
 use crate::data::Samples;
@@ -85,17 +87,38 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// Fails where no backend can run the candidate.
     pub(in crate::passes) fn drift_on(&self, candidate: &Model, most: usize) -> Result<Vec<Comparison>> {
+        Ok(self.drifts_on(candidate, most)?.all())
+    }
+
+    /// The drift of each judged value on each sample.
+    ///
+    /// # Errors
+    /// Fails where no backend can run the candidate.
+    pub(in crate::passes) fn drifts(&self, candidate: &Model) -> Result<Drift> {
+        self.drifts_on(candidate, self.chosen.len())
+    }
+
+    fn drifts_on(&self, candidate: &Model, most: usize) -> Result<Drift> {
         let session = load_model(candidate, judged(&candidate.graph), self.backend)?;
         let places = self.places(most);
         let outputs = self.run(&*session, candidate.graph.outputs().len(), &places)?;
-        let mut totals: Vec<Comparison> = Vec::new();
-        for (before, after) in places.iter().map(|&place| &self.reference[place]).zip(&outputs) {
-            totals.resize_with(before.len(), Comparison::default);
-            for (total, (before, after)) in totals.iter_mut().zip(before.iter().zip(after)) {
-                total.merge(Comparison::of(before, after));
-            }
-        }
-        Ok(totals)
+        let of_sample = |(&place, after): (&usize, &Vec<Tensor>)| {
+            let before = &self.reference[place];
+            before.iter().zip(after).map(|(before, after)| Comparison::of(before, after)).collect()
+        };
+        Ok(Drift::new(places.iter().zip(&outputs).map(of_sample).collect()))
+    }
+
+    /// What repairs may be fitted to: all samples but those that drifts are checked on.
+    pub(in crate::passes) fn fitted(&self) -> Part<'a> {
+        let (kept_back, _) = self.divided();
+        let indices: Vec<usize> = kept_back.iter().map(|&place| self.chosen[place]).collect();
+        Part::without(self.samples, &indices)
+    }
+
+    /// The places of the chosen samples that are kept back, and of the others.
+    fn divided(&self) -> (Vec<usize>, Vec<usize>) {
+        (0..self.chosen.len()).partition(|&place| is_kept_back(place, self.chosen.len()))
     }
 
     /// The drift of a candidate in which a single tensor is another: on few samples.
@@ -115,8 +138,8 @@ impl<'a> Trial<'a> {
         (0..count).map(|index| index * self.chosen.len() / count).collect()
     }
 
-    /// What is made of values of a model's main graph, sample by sample, over `most` samples at most. `of` gets the place of
-    /// the value in the list. Only what the values depend on is run.
+    /// What is made of values of a model's main graph, sample by sample, over `most` samples at most, of those that may be
+    /// fitted to. `of` gets the place of the value in the list. Only what the values depend on is run.
     ///
     /// # Errors
     /// Fails where no backend can run that part.
@@ -130,7 +153,10 @@ impl<'a> Trial<'a> {
         let mut part = model.clone();
         part.graph.cut(values)?;
         let session = load_model(&part, Vec::new(), self.backend)?;
-        self.places(most)
+        let (_, fitted) = self.divided();
+        let count = fitted.len().min(most);
+        let places: Vec<usize> = (0..count).map(|index| fitted[index * fitted.len() / count]).collect();
+        places
             .into_par_iter()
             .map(|place| {
                 let returned = session.run(&self.samples.get(self.chosen[place])?)?;

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::code::{Coded, closer, half_quadratic, round_to_nearest};
 use super::emit::{self, Place};
-use super::gptq::Feedback;
+use super::gptq;
 use super::grid::{Grid, fits_half_scales};
 use super::layout::Layout;
 use super::options::{Format, Method, Settings};
@@ -13,6 +13,7 @@ use crate::calib::{Gram, Layer, layer_of};
 use crate::error::Result;
 use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};
 use crate::pass::{Cx, Scratch};
+use crate::passes::common::feedback::Feedback;
 use crate::passes::common::weights::{Weights, each_weights};
 
 /// Bytes of the operators and initializers that restore weights, besides contents, and how often they spell a name.
@@ -87,7 +88,7 @@ impl Candidate {
                 let feedback = Feedback::new(&gram.mean_products(), gram.dim(), gram.rows());
                 // A group whose inputs are all zero can have any weights.
                 Some(match feedback {
-                    Some(feedback) => feedback.round(rows, self.layout.block, grid),
+                    Some(feedback) => gptq::round(&feedback, rows, self.layout.block, grid),
                     None => round_to_nearest(rows, self.layout.block, grid),
                 })
             })

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::calibrate::{Measured, Wanted};
 use super::kernel::Kernel;
 use super::levels::Levels;
-use super::observe::{Observer, Recording, fingerprint};
+use super::observe::{Observer, Recording, Statistics, fingerprint};
 use super::options::Settings;
 use super::plan::Plan;
 use super::platform::Platform;
 use super::range::{ActivationParameters, Range};
+use super::repair::rounding::Rounded;
 use super::split::{self, Split};
 use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, saturate, weights};
 use crate::backend::BackendChoice;
@@ -37,6 +38,8 @@ pub(super) struct Base<'a> {
     measuring: Env<'a>,
     /// Activations with outlier channels; not known until the first candidates are.
     splits: Option<BTreeMap<ValueId, Split>>,
+    /// Weights that were rounded by what they are multiplied with; the rest is to nearest.
+    rounded: Rounded,
 }
 
 /// A quantized model.
@@ -74,6 +77,7 @@ impl<'a> Base<'a> {
             platform,
             measured,
             splits: None,
+            rounded: Rounded::new(),
         };
         if base.upgraded.is_some() && base.plan(settings, &mut base.draft()).kernels.is_empty() {
             let model = model.clone();
@@ -88,7 +92,15 @@ impl<'a> Base<'a> {
     /// Fails where the graph has a cycle.
     pub(super) fn with_model(&self, model: Model) -> Result<Self> {
         let (order, upgraded) = (model.graph.topological_order()?, self.upgraded.clone());
-        Ok(Self { model, upgraded, order, measured: Measured::default(), splits: None, ..*self })
+        Ok(Self {
+            model,
+            upgraded,
+            order,
+            measured: Measured::default(),
+            splits: None,
+            rounded: Rounded::new(),
+            ..*self
+        })
     }
 
     /// The float model, raised where that was needed.
@@ -99,6 +111,20 @@ impl<'a> Base<'a> {
     /// The samples that ranges are measured on.
     pub(super) fn samples(&self) -> &'a dyn Samples {
         self.samples
+    }
+
+    /// Lets ranges be chosen in another way, which [`learn`](Self::learn) has to be told of, and returns how they were.
+    pub(super) fn observe_by(&mut self, observer: Observer) -> Observer {
+        let lacks = |one: &Statistics| one.histogram().is_none();
+        if observer.needs_histogram() && self.measured.statistics.values().any(lacks) {
+            self.measured.statistics.clear();
+        }
+        std::mem::replace(&mut self.observer, observer)
+    }
+
+    /// Lets candidates have these weights, and returns those that they had.
+    pub(super) fn round(&mut self, rounded: Rounded) -> Rounded {
+        std::mem::replace(&mut self.rounded, rounded)
     }
 
     /// Lets another backend measure.
@@ -191,7 +217,7 @@ impl<'a> Base<'a> {
                 remarks.note(format!("{upgraded}: scales of single channels need it"));
             }
             let target = qdq::Target { platform: self.platform, opset: model.opset() };
-            qdq::apply(&mut model.graph, plan, &parameters, target, &mut remarks)?;
+            qdq::apply(&mut model.graph, plan, &parameters, &self.rounded, target, &mut remarks)?;
         }
         let mut changed = weights::quantize(&mut model, settings, &mut remarks)?;
         if kernels > 0 {

@@ -184,7 +184,7 @@ fn bias(graph: &Graph, node: NodeId, channels: usize) -> Result<Option<Bias>, St
 }
 
 /// The constant operand of an Add that alone reads a product: runtimes merge the two.
-fn added_bias(graph: &Graph, product: NodeId, channels: usize) -> Option<Bias> {
+pub(super) fn added_bias(graph: &Graph, product: NodeId, channels: usize) -> Option<Bias> {
     let (node, slot) = graph.only_use(graph.output(product, 0)?)?;
     let other = 1usize.checked_sub(slot).filter(|_| graph.node(node).is("Add"))?;
     let value = graph.input(node, other)?;

@@ -26,9 +26,10 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     },
     OptSpec {
         key: "observer",
-        kind: OptKind::Choice(&["minmax", "moving", "percentile", "entropy", "mse"]),
-        default: Some("minmax"),
-        help: "how the range of an activation follows from calibration data: minmax: all of it; moving: the extremes of a \
+        kind: OptKind::Choice(&["auto", "minmax", "moving", "percentile", "entropy", "mse"]),
+        default: Some("auto"),
+        help: "how the range of an activation follows from calibration data: auto: all of it, or as by mse or percentile where \
+               the drift is measured and less that way; minmax: all of it; moving: the extremes of a \
                sample, on average; percentile: all but a few; entropy: the least divergence (KL) of distributions; mse: the \
                least squared error",
     },
@@ -75,11 +76,11 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     },
     OptSpec {
         key: "repair",
-        kind: OptKind::Choice(&["auto", "none", "equalize", "bias"]),
+        kind: OptKind::Choice(&["auto", "none", "equalize", "gptq", "bias"]),
         default: Some("auto"),
         help: "auto and target: what makes integers more exact, where calibration data shows that it does: scales for the \
-               channels of activations, put into the weights around them (equalize), the mean error of each channel put \
-               into the bias (bias), both (auto), or none",
+               channels of activations, put into the weights around them (equalize), rounding of weights that makes up for \
+               the errors of others (gptq), the mean error of each channel put into the bias (bias), all (auto), or none",
     },
     OptSpec {
         key: "timing",
@@ -130,6 +131,9 @@ pub(super) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Repairs {
     pub(super) equalize: bool,
+    pub(super) rounding: bool,
+    /// Another way to choose ranges than what the user was given by default.
+    pub(super) ranges: bool,
     pub(super) bias: bool,
 }
 
@@ -187,6 +191,8 @@ impl Settings {
             .filter(|goal| *goal != Goal::default()),
             repairs: Repairs {
                 equalize: matches!(opts.choice("repair"), "auto" | "equalize"),
+                ranges: opts.choice("repair") == "auto" && opts.choice("observer") == "auto",
+                rounding: matches!(opts.choice("repair"), "auto" | "gptq"),
                 bias: matches!(opts.choice("repair"), "auto" | "bias"),
             },
             is_timed: opts.flag("timing"),

@@ -8,6 +8,7 @@ use super::options::Form;
 use super::plan::Plan;
 use super::platform::Platform;
 use super::range::ActivationParameters;
+use super::repair::rounding::Rounded;
 use super::split;
 use super::weights::{self, Candidate};
 use crate::error::Result;
@@ -22,7 +23,8 @@ pub(super) struct Target {
     pub(super) opset: i64,
 }
 
-/// Carries a plan out, with the parameters of its sources.
+/// Carries a plan out, with the parameters of its sources. Weights are rounded to nearest, but for those that were with the
+/// scales that they get here.
 ///
 /// # Errors
 /// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
@@ -30,6 +32,7 @@ pub(super) fn apply(
     graph: &mut Graph,
     mut plan: Plan,
     parameters: &BTreeMap<ValueId, ActivationParameters>,
+    rounded: &Rounded,
     target: Target,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
@@ -40,7 +43,7 @@ pub(super) fn apply(
         kernel.scales = weight_scales(&kernel.tensor, Layout::along(kernel.tensor.shape(), &kernel.axis))
             .unwrap_or_else(|| std::mem::take(&mut kernel.scales));
     }
-    quantize_constants(graph, &plan, parameters, target.platform, cx)?;
+    quantize_constants(graph, &plan, parameters, rounded, target.platform, cx)?;
     let kernels: BTreeSet<NodeId> = plan.kernels.iter().map(|kernel| kernel.node).collect();
     let mut constants = BTreeMap::new();
     for (&value, &source) in &plan.values {
@@ -114,6 +117,7 @@ fn quantize_constants(
     graph: &mut Graph,
     plan: &Plan,
     parameters: &BTreeMap<ValueId, ActivationParameters>,
+    rounded: &Rounded,
     platform: Platform,
     cx: &mut Cx<'_>,
 ) -> Result<()> {
@@ -143,9 +147,15 @@ fn quantize_constants(
             figures.push(("outlier_channels", kernel.outliers.len() as f64));
         }
         if done.insert(kernel.weight) {
-            let layout = Layout::along(kernel.tensor.shape(), &kernel.axis);
-            let mut quantized = quantize_weights(&kernel.tensor, layout, scales.clone());
-            quantized.values = cx.env.scratch.park(quantized.values)?;
+            let quantized = match rounded.get(&kernel.weight).filter(|rounded| rounded.scales == *scales) {
+                Some(rounded) => rounded.clone(),
+                None => {
+                    let layout = Layout::along(kernel.tensor.shape(), &kernel.axis);
+                    let mut quantized = quantize_weights(&kernel.tensor, layout, scales.clone());
+                    quantized.values = cx.env.scratch.park(quantized.values)?;
+                    quantized
+                }
+            };
             figures.push(("weight_snr_db", quantized.energy.snr_db()));
             let role = Role { kept: kernel.axis.clone(), has_dq_kernel: true };
             let (value, tensor, reader) = (kernel.weight, kernel.tensor.clone(), kernel.node);

@@ -78,7 +78,7 @@ pub(super) fn gate(
 }
 
 fn measure(reference: &ModelBytes, candidate: &ModelBytes, inputs: &NamedTensors) -> Result<Latency> {
-    let options = LoadOptions { taps: Vec::new(), threads: 1 };
+    let options = LoadOptions { taps: Vec::new(), threads: 1, ..LoadOptions::default() };
     let open = |model| load(BackendChoice::OnnxRuntime, model, &options);
     let (before, again, after) = (open(reference)?, open(reference)?, open(candidate)?);
     let timed: Laps = race(&*before, &*after, inputs, PATIENCE)?;

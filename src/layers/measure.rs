@@ -37,7 +37,7 @@ impl Sessions {
         choice: BackendChoice,
     ) -> Result<Self> {
         let open =
-            |choice, file, taps: &Vec<String>| load(choice, file, &LoadOptions { taps: taps.clone(), threads: 0 });
+            |choice, file, taps: &Vec<String>| load(choice, file, &LoadOptions { taps: taps.clone(), threads: 0, ..LoadOptions::default() });
         let both = |choice| -> Result<Self> {
             Ok(Self { reference: open(choice, files.0, &taps.0)?, candidate: open(choice, files.1, &taps.1)? })
         };
@@ -83,7 +83,7 @@ pub(super) fn measure(
     let cut: Vec<(ValueId, DType)> =
         comparable.iter().map(|&index| (pairs[index].reference, first.0[index].dtype())).collect();
     let fed = feed(reference, &cut)?;
-    let layers = load(how.backend, &fed.file, &LoadOptions { taps: Vec::new(), threads: 0 })?;
+    let layers = load(how.backend, &fed.file, &LoadOptions { taps: Vec::new(), threads: 0, ..LoadOptions::default() })?;
 
     let mut energies = vec![Energies::default(); comparable.len()];
     let mut first = Some(first);

@@ -53,18 +53,22 @@ impl<'a> Job<'a> {
         ModelReport::new(Some(self.path.display().to_string()), sizes, census(model), zeros(model))
     }
 
+    fn env<'e>(&'e self, data: &'e Data, scratch: &'e Scratch, statistics: Option<&'e Path>) -> Env<'e> {
+        Env {
+            seed: self.options.seed,
+            calibration: data.calibration(),
+            backend: self.options.backend,
+            scratch,
+            progress: self.how.progress,
+            statistics: StatisticsFiles { read: &self.options.stats_in, write: statistics },
+        }
+    }
+
     /// Runs the passes; `folder` has room for temporary weights.
     pub(super) fn transform(&self, plan: Plan, model: &mut Model, data: &Data, folder: &Path) -> Result<Run> {
         let options = self.options;
         let scratch = Scratch::in_folder(folder);
-        let env = Env {
-            seed: options.seed,
-            calibration: data.calibration(),
-            backend: options.backend,
-            scratch: &scratch,
-            progress: self.how.progress,
-            statistics: StatisticsFiles { read: &options.stats_in, write: options.stats.as_deref() },
-        };
+        let env = self.env(data, &scratch, options.stats.as_deref());
         let verify = |model: &Model, pass: &str, effect| {
             verify_step(&self.file, model, pass, effect, &options.gates, data, &self.how)
         };
@@ -79,14 +83,7 @@ impl<'a> Job<'a> {
     /// Runs one step again, without writing anything beside the model.
     pub(super) fn replay(&self, step: &str, model: &mut Model, data: &Data, folder: &Path) -> Result<Run> {
         let scratch = Scratch::in_folder(folder);
-        let env = Env {
-            seed: self.options.seed,
-            calibration: data.calibration(),
-            backend: self.options.backend,
-            scratch: &scratch,
-            progress: self.how.progress,
-            statistics: StatisticsFiles { read: &self.options.stats_in, write: None },
-        };
+        let env = self.env(data, &scratch, None);
         let plan = step.parse::<Pipeline>()?.plan()?;
         manager::run(plan, model, &env, &RunOptions::default())
     }

@@ -16,8 +16,8 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// One sample: the energies of its signal and of its difference.
-    pub(super) fn of((signal, noise): (f64, f64)) -> Self {
+    /// One sample: the energies of its difference and of its signal.
+    pub(super) fn of((noise, signal): (f64, f64)) -> Self {
         Self {
             samples: 1,
             signal,

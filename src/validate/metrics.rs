@@ -182,9 +182,9 @@ impl Comparison {
         }
     }
 
-    /// The energies of reference and difference, over the elements that are finite on both sides.
-    pub(super) fn energies(&self) -> (f64, f64) {
-        (self.reference_energy, self.difference_energy)
+    /// The energies of the difference and of the reference: sums of squares over the elements that are finite in both.
+    pub fn energies(&self) -> (f64, f64) {
+        (self.difference_energy, self.reference_energy)
     }
 
     fn add_numbers(&mut self, before: &[f64], after: &[f64]) {

@@ -4,7 +4,9 @@
 //! up. The bias is there to take the shift back at no cost (Nagel et al. 2019, Data-Free Quantization, section 4.2). It
 //! is done in the order of the graph, so that each operator is corrected for what those before it left over.
 //!
-//! Left alone: operators without a bias in integers, and beside a float product of outliers.
+//! Beside a float product of outliers, it goes out of the float bias that is added to the sum of both.
+//!
+//! Left alone: operators without a bias, and those whose bias others read too.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +14,21 @@ use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId, Tensor, ValueId};
 use crate::passes::common::trial::Trial;
 use crate::passes::quant8::base::{Base, Candidate};
-use crate::passes::quant8::kernel::Kernel;
+use crate::passes::quant8::kernel::{Kernel, added_bias};
 use crate::passes::quant8::plan::Plan;
 
 /// Samples that errors are measured on at most: images give a mean over many places each.
-const MAX_SAMPLES: usize = 8;
+const MAX_SAMPLES: usize = 16;
 
 /// Steps that a bias is at most; the accumulator needs as much room again.
 const MOST_STEPS: f64 = (1i64 << 30) as f64;
 
 /// A kernel whose bias can be corrected, with what both models write there.
 struct Target {
-    /// The 32-bit steps of the bias.
-    levels: ValueId,
-    /// The size of a step for each channel.
-    steps: Vec<f32>,
+    /// The bias: 32-bit steps, or floats.
+    bias: ValueId,
+    /// The size of a step for each channel; `None` of floats.
+    steps: Option<Vec<f32>>,
     /// What the float model writes, and the candidate before quantizing it.
     output: ValueId,
     /// Whether the channels lie on the second axis, else on the last.
@@ -43,10 +45,13 @@ pub(in crate::passes::quant8) fn correct(
     candidate: &mut Candidate<'_>,
     trial: &Trial<'_>,
 ) -> Result<usize> {
-    let depths = depths(&base.model().graph, &plan.kernels)?;
+    let places = places(&base.model().graph, &plan.kernels);
+    let depths = depths(&base.model().graph, &plan.kernels, &places)?;
     let mut stages: BTreeMap<usize, Vec<Target>> = BTreeMap::new();
-    for kernel in plan.kernels.iter().filter(|kernel| !kernel.is_split()) {
-        if let (Some(target), Some(&depth)) = (target(&candidate.model.graph, kernel), depths.get(&kernel.node)) {
+    for kernel in &plan.kernels {
+        let Some(&place) = places.get(&kernel.node) else { continue };
+        let target = target(&candidate.model.graph, kernel, place);
+        if let (Some(target), Some(&depth)) = (target, depths.get(&kernel.node)) {
             stages.entry(depth).or_default().push(target);
         }
     }
@@ -65,10 +70,18 @@ pub(in crate::passes::quant8) fn correct(
         for ((target, quantized), float) in targets.iter().zip(quantized).zip(&mut in_float) {
             let shift = shifts(&float, &quantized);
             let graph = &mut candidate.model.graph;
-            let Some(levels) = graph.constant(target.levels).and_then(|tensor| tensor.to_i64()) else { continue };
-            let levels = corrected(&levels, &shift, &target.steps);
-            graph.set_constant(target.levels, Tensor::from_i32([levels.len() as u64], &levels)?)?;
             progress.advance(1);
+            let Some(bias) = graph.constant(target.bias) else { continue };
+            let bias = match &target.steps {
+                Some(steps) => bias.to_i64().map(|levels| {
+                    let levels = corrected(&levels, &shift, steps);
+                    Tensor::from_i32([levels.len() as u64], &levels)
+                }),
+                None => bias.to_f32().map(|values| Tensor::from_f32(bias.shape(), &shifted(&values, &shift))),
+            };
+            if let Some(bias) = bias.transpose()? {
+                graph.set_constant(target.bias, bias)?;
+            }
         }
     }
     progress.finish();
@@ -76,11 +89,13 @@ pub(in crate::passes::quant8) fn correct(
 }
 
 /// How many kernels lie in a row before each, itself included: those of one depth do not depend on each other.
-fn depths(graph: &Graph, kernels: &[Kernel]) -> Result<BTreeMap<NodeId, usize>> {
-    let lasts: BTreeMap<NodeId, NodeId> = kernels
-        .iter()
-        .map(|kernel| (kernel.bias.as_ref().map_or(kernel.node, |bias| bias.node), kernel.node))
-        .collect();
+fn depths(
+    graph: &Graph,
+    kernels: &[Kernel],
+    places: &BTreeMap<NodeId, (NodeId, usize)>,
+) -> Result<BTreeMap<NodeId, usize>> {
+    let last = |kernel: &Kernel| places.get(&kernel.node).map_or(kernel.node, |(node, _)| *node);
+    let lasts: BTreeMap<NodeId, NodeId> = kernels.iter().map(|kernel| (last(kernel), kernel.node)).collect();
     let mut of_node: BTreeMap<NodeId, usize> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for node in graph.topological_order()? {
@@ -95,20 +110,30 @@ fn depths(graph: &Graph, kernels: &[Kernel]) -> Result<BTreeMap<NodeId, usize>> 
     Ok(found)
 }
 
-/// The kernel in the candidate; `None` where its bias is not in integers.
-fn target(graph: &Graph, kernel: &Kernel) -> Option<Target> {
-    let bias = kernel.bias.as_ref()?;
-    let (restored, _) = graph.producer(graph.input(bias.node, bias.slot)?)?;
-    if !graph.node(restored).is("DequantizeLinear") {
-        return None;
-    }
-    let (levels, steps) = (graph.input(restored, 0)?, graph.input(restored, 1)?);
-    Some(Target {
-        levels,
-        steps: graph.constant(steps)?.to_f32()?,
-        output: graph.output(bias.node, 0)?,
-        is_image: graph.node(kernel.node).is("Conv"),
-    })
+/// The operator that adds each kernel's bias, and in which slot. Beside a product of outliers that is behind the sum alone.
+fn places(graph: &Graph, kernels: &[Kernel]) -> BTreeMap<NodeId, (NodeId, usize)> {
+    let place = |kernel: &Kernel| match kernel.is_split() {
+        true => added_bias(graph, kernel.node, kernel.scales.len()),
+        false => kernel.bias.clone(),
+    };
+    let found = kernels.iter().filter_map(|kernel| Some((kernel.node, place(kernel)?)));
+    found.map(|(node, bias)| (node, (bias.node, bias.slot))).collect()
+}
+
+/// The kernel in the candidate; `None` where others read its bias.
+fn target(graph: &Graph, kernel: &Kernel, (node, slot): (NodeId, usize)) -> Option<Target> {
+    let read = graph.input(node, slot)?;
+    let restored = graph.producer(read).map(|(restored, _)| restored);
+    let (bias, steps) = match restored.filter(|&restored| graph.node(restored).is("DequantizeLinear")) {
+        Some(restored) => {
+            let steps = graph.constant(graph.input(restored, 1)?)?.to_f32()?;
+            (graph.input(restored, 0)?, Some(steps))
+        }
+        None => (read, None),
+    };
+    let is_own = graph.use_count(bias) == 1 && !graph.value(bias).is_input() && graph.constant(bias).is_some();
+    let output = graph.output(node, 0)?;
+    is_own.then(|| Target { bias, steps, output, is_image: graph.node(kernel.node).is("Conv") })
 }
 
 /// The means of each channel: for each target, of each sample.
@@ -165,6 +190,14 @@ fn shifts(float: &[Vec<f64>], quantized: &[Vec<f64>]) -> Vec<f64> {
     (0..channels).map(of_channel).collect()
 }
 
+/// A float bias without the shift.
+fn shifted(values: &[f32], shifts: &[f64]) -> Vec<f32> {
+    if shifts.len() != values.len() {
+        return values.to_vec();
+    }
+    values.iter().zip(shifts).map(|(&value, &shift)| (f64::from(value) - shift) as f32).collect()
+}
+
 /// The bias without the shift, in steps.
 fn corrected(levels: &[i64], shifts: &[f64], steps: &[f32]) -> Vec<i32> {
     let one = |((&level, &shift), &step): ((&i64, &f64), &f32)| {
@@ -204,5 +237,7 @@ mod tests {
     fn a_bias_moves_by_whole_steps() {
         assert_eq!(corrected(&[10, -5], &[0.5, -0.26], &[0.25, 0.25]), [8, -4]);
         assert_eq!(corrected(&[1], &[1e30], &[1.0]), [1]);
+        assert_eq!(shifted(&[1.0, -2.0], &[0.25, -0.5]), [0.75, -1.5]);
+        assert_eq!(shifted(&[1.0, -2.0], &[0.25]), [1.0, -2.0]);
     }
 }

@@ -23,12 +23,10 @@ use crate::error::Result;
 use crate::ir::ValueId;
 use crate::pass::{Changed, Cx};
 use crate::passes::common::choose::{self, choose};
+use crate::passes::common::drift::Drift;
+pub(super) use crate::passes::common::drift::LEAST_MARGIN_DB as MARGIN_DB;
 use crate::passes::common::goal::Goal;
 use crate::passes::common::trial::Trial;
-use crate::validate::Comparison;
-
-/// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
-pub(super) const MARGIN_DB: f64 = 1.0;
 
 /// Choices that are run at most before the best of them is taken.
 const MAX_CHOICES: usize = 6;
@@ -66,12 +64,16 @@ pub(super) fn search<'a>(
         return Ok(first);
     }
     let mut search = Search { base, settings, trial: &trial, costs: BTreeMap::new(), gain: 1.0, items: None };
-    let plain = (worst(&trial.drift(&first.model)?), first);
-    let (raw, candidate) = search.equalized(plain, cx)?;
-    let (noise, candidate) = search.repaired((raw, candidate))?;
-    search.gain = raw / noise.max(f64::MIN_POSITIVE);
+    let plain = (trial.drifts(&first.model)?, first);
+    let equalized = search.equalized(plain, cx)?;
+    let ranged = search.ranged(equalized, cx)?;
+    let (raw, candidate) = search.rounded(ranged, cx)?;
+    let unrepaired = raw.expected();
+    let (drift, candidate) = search.repaired((raw, candidate))?;
+    let noise = drift.expected();
+    search.gain = unrepaired / noise.max(f64::MIN_POSITIVE);
     search.costs = search.kernel_costs()?;
-    let budget = goal.snr_db.map_or(f64::INFINITY, |snr_db| 10f64.powf(-(snr_db + MARGIN_DB) / 10.0));
+    let budget = goal.snr_db.map_or(f64::INFINITY, |snr_db| 10f64.powf(-snr_db / 10.0));
     let first = (noise <= budget).then_some(candidate);
     let candidate = match first {
         first if goal.has_scores() => search.reach_scores(first, (noise, budget), goal, cx)?,
@@ -113,24 +115,28 @@ impl<'a> Search<'_, 'a> {
         // the largest that was too little, the smallest that did.
         let (mut too_little, mut enough) = (0.0f64, f64::INFINITY);
         let mut correction = whole / choose::predict(items, &vec![0; items.len()]).max(f64::MIN_POSITIVE);
-        let mut best: Option<(bool, f64, Candidate<'a>)> = None;
+        let mut best: Option<(bool, Drift, Candidate<'a>)> = None;
         for _ in 0..MAX_CHOICES {
             let chosen = choose(items, budget / correction);
             let levels = self.levels(items, &chosen);
             let candidate = self.build(levels)?;
-            let raw = worst(&self.trial.drift(&candidate.model)?);
+            let drift = self.trial.drifts(&candidate.model)?;
+            let raw = drift.expected();
             // Repairs take long: only what they may bring within the budget is worth it.
-            let (noise, candidate) = match raw {
-                raw if raw <= budget => (raw, candidate),
-                raw if raw <= GAIN_AT_MOST * self.gain * budget => self.repaired((raw, candidate))?,
-                raw => (raw / self.gain, candidate),
+            let (noise, drift, candidate) = match raw {
+                raw if raw <= budget => (raw, drift, candidate),
+                raw if raw <= GAIN_AT_MOST * self.gain * budget => {
+                    let (drift, candidate) = self.repaired((drift, candidate))?;
+                    (drift.expected(), drift, candidate)
+                }
+                raw => (raw / self.gain, drift, candidate),
             };
             let predicted = choose::predict(items, &chosen).max(f64::MIN_POSITIVE);
             tracing::debug!(noise, budget, correction, predicted, "a choice of levels was run");
             let is_near = noise <= budget && noise > budget / NEAR;
             if noise <= budget {
                 enough = correction;
-                best = Some((raw <= budget, noise, candidate));
+                best = Some((raw <= budget, drift, candidate));
             } else {
                 too_little = correction;
             }
@@ -145,7 +151,7 @@ impl<'a> Search<'_, 'a> {
             }
         }
         match best {
-            Some((true, noise, unrepaired)) => Ok(self.repaired((noise, unrepaired))?.1),
+            Some((true, drift, unrepaired)) => Ok(self.repaired((drift, unrepaired))?.1),
             Some((_, _, repaired)) => Ok(repaired),
             None => {
                 let highest: Vec<usize> = items.iter().map(|item| item.options.len() - 1).collect();
@@ -182,8 +188,8 @@ impl<'a> Search<'_, 'a> {
     /// A candidate of these levels with what repairs do for it.
     fn rebuild(&mut self, levels: Levels) -> Result<Candidate<'a>> {
         let candidate = self.build(levels)?;
-        let noise = worst(&self.trial.drift(&candidate.model)?);
-        Ok(self.repaired((noise, candidate))?.1)
+        let drift = self.trial.drifts(&candidate.model)?;
+        Ok(self.repaired((drift, candidate))?.1)
     }
 
     fn build(&mut self, levels: Levels) -> Result<Candidate<'a>> {
@@ -191,8 +197,4 @@ impl<'a> Search<'_, 'a> {
         self.base.learn(std::slice::from_ref(&settings))?;
         self.base.candidate(&settings)
     }
-}
-
-fn worst(drift: &[Comparison]) -> f64 {
-    drift.iter().map(Comparison::noise_to_signal).fold(0.0, f64::max)
 }
