@@ -75,8 +75,8 @@ mod tests {
     fn matches_a_case_computed_by_hand() {
         // Signals 1, 1; differences 0.01, 0.03: r = 0.02, residuals -0.01 and 0.01, so the deviation of r is
         // sqrt(2 * 2e-4) / 2 = 0.01, and half of the interval 4.3429 * 12.706 * 0.5 = 27.59 dB.
-        let mut spread = Spread::of((1.0, 0.01));
-        spread.merge(Spread::of((1.0, 0.03)));
+        let mut spread = Spread::of((0.01, 1.0));
+        spread.merge(Spread::of((0.03, 1.0)));
         let (low, high) = spread.snr_interval95_db().unwrap();
         assert!((high - low - 2.0 * 27.591).abs() < 0.01, "{low} {high}");
         assert!(((low + high) / 2.0 - 16.9897).abs() < 1e-3, "{low} {high}");
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn equal_samples_leave_no_doubt_and_one_says_nothing() {
-        let one = Spread::of((2.0, 0.5));
+        let one = Spread::of((0.5, 2.0));
         assert_eq!(one.snr_interval95_db(), None);
         let mut two = one;
         two.merge(one);
