@@ -118,8 +118,27 @@ fn intervals_are_around_what_was_measured() {
     sandbox.run(&["check", "model.onnx", "small.onnx"]).code(0).says(&["the inputs are made up"]);
 }
 
-/// The names of elements from the outside in, with the attributes of each element seen.
-fn elements(xml: &str) -> Vec<(Vec<String>, Vec<(String, String)>)> {
+/// An element of an XML file.
+struct Element {
+    /// The names of the elements around it, from the outside in, and its own.
+    path: Vec<String>,
+    attributes: Vec<(String, String)>,
+}
+
+impl Element {
+    fn name(&self) -> &str {
+        self.path.last().unwrap()
+    }
+
+    #[track_caller]
+    fn attribute(&self, name: &str) -> String {
+        let found = self.attributes.iter().find(|(key, _)| key == name);
+        found.unwrap_or_else(|| panic!("no {name} in {:?}", self.attributes)).1.clone()
+    }
+}
+
+/// The elements of a well-formed file, in order.
+fn elements(xml: &str) -> Vec<Element> {
     let mut reader = Reader::from_str(xml);
     let (mut path, mut found) = (Vec::new(), Vec::new());
     let mut open = |path: &mut Vec<String>, start: &BytesStart<'_>| {
@@ -129,7 +148,7 @@ fn elements(xml: &str) -> Vec<(Vec<String>, Vec<(String, String)>)> {
             let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).unwrap().into_owned();
             (attribute.key.as_ref().to_owned(), value)
         });
-        found.push((path.clone(), attributes.collect()));
+        found.push(Element { path: path.clone(), attributes: attributes.collect() });
     };
     loop {
         match reader.read_event().unwrap() {
@@ -153,26 +172,17 @@ fn junit_has_a_case_for_each_gate() {
     let args = ["--junit", "j.xml", "--max-drift", "snr=90", "--max-drift", "top1=0.5", "--max-size", "2MB"];
     sandbox.check("small.onnx", &args).code(1);
     let found = elements(&sandbox.text("j.xml"));
-    let attribute = |index: usize, name: &str| {
-        let (_, attributes) = &found[index];
-        attributes
-            .iter()
-            .find(|(key, _)| key == name)
-            .unwrap_or_else(|| panic!("no {name} in {attributes:?}"))
-            .1
-            .clone()
-    };
-    assert_eq!(found[0].0, ["testsuites"]);
-    assert_eq!(found[1].0, ["testsuites", "testsuite"]);
-    let cases: Vec<usize> = (0..found.len()).filter(|&index| found[index].0.last().unwrap() == "testcase").collect();
-    for &case in &cases {
-        assert_eq!(found[case].0, ["testsuites", "testsuite", "testcase"]);
-        assert!(!attribute(case, "name").is_empty() && attribute(case, "classname") == "small.onnx");
+    assert_eq!(found[0].path, ["testsuites"]);
+    assert_eq!(found[1].path, ["testsuites", "testsuite"]);
+    let named = |name: &str| -> Vec<&Element> { found.iter().filter(|element| element.name() == name).collect() };
+    let (cases, failures) = (named("testcase"), named("failure"));
+    for case in &cases {
+        assert_eq!(case.path, ["testsuites", "testsuite", "testcase"]);
+        assert!(!case.attribute("name").is_empty() && case.attribute("classname") == "small.onnx");
     }
-    let failures: Vec<usize> = (0..found.len()).filter(|&index| found[index].0.last().unwrap() == "failure").collect();
-    assert!(failures.iter().all(|&index| found[index].0.len() == 4 && !attribute(index, "message").is_empty()));
+    assert!(failures.iter().all(|failure| failure.path.len() == 4 && !failure.attribute("message").is_empty()));
     let counts = [cases.len().to_string(), failures.len().to_string(), "0".to_owned()];
-    assert_eq!(["tests", "failures", "errors"].map(|name| attribute(1, name)), counts);
+    assert_eq!(["tests", "failures", "errors"].map(|name| found[1].attribute(name)), counts);
     assert_eq!((cases.len(), failures.len()), (3, 1));
 }
 
@@ -351,7 +361,7 @@ fn what_cannot_be_compared_is_neither_right_nor_wrong() {
     }
     sandbox.run(&["check", "a.onnx", "b.onnx", "--junit", "j.xml", "--sarif", "s.json"]).code(3).says(&["Secret"]);
     let found = elements(&sandbox.text("j.xml"));
-    assert!(found.iter().any(|(path, _)| path.last().unwrap() == "error"));
+    assert!(found.iter().any(|element| element.name() == "error"));
     assert_valid(&sarif_schema(), &serde_json::from_str(&sandbox.text("s.json")).unwrap());
     // What is known to fail counts for more than what is not known.
     sandbox.run(&["check", "a.onnx", "b.onnx", "--max-size", "1"]).code(1);

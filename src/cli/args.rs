@@ -70,7 +70,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Compare two models on the same inputs: a drift gate for CI
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Make a file again from the original by the pipeline it tells, and compare the bytes
     Verify(VerifyArgs),
     /// Cut a model that fails down to the few operators that make it fail

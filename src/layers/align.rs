@@ -7,6 +7,10 @@
 //!    and one whose readers do something else is no pair: before a fused operator lies another value than before the
 //!    operators it was fused from.
 //!
+//! 3. Where that stops at operators that were fused, the operators with weights carry on: if both models have as many of a
+//!    kind, the first stands for the first and so on. What such an operator writes is compared behind the constants that
+//!    are multiplied and added to it, which a fusion takes into its weights.
+//!
 //! Only values of the main graph are paired, and constants are not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +20,12 @@ use crate::ir::{DType, Graph, NodeId, ValueId};
 
 /// Operators that hand their first input on in another form.
 const FORMS: [&str; 5] = ["Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout"];
+
+/// Operators with weights, which other operators are fused into and which are themselves fused into none.
+const WEIGHTED: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
+
+/// Operators that a fusion takes into the weights before them, where all else they read is constant.
+const AFFINE: [&str; 5] = ["BatchNormalization", "Mul", "Add", "Sub", "Div"];
 
 /// A value of the reference and the value of the candidate that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +52,9 @@ pub(super) fn pairs(reference: &Graph, candidate: &Graph) -> Result<Vec<Pair>> {
         }
     }
     align(reference, candidate, &mut known)?;
+    if anchor(reference, candidate, &mut known)? {
+        align(reference, candidate, &mut known)?;
+    }
     let mut found = Vec::new();
     for node in reference.topological_order()? {
         for value in reference.node_outputs(node).into_iter().flatten() {
@@ -74,6 +87,45 @@ fn align(reference: &Graph, candidate: &Graph, known: &mut BTreeMap<ValueId, Val
             return Ok(());
         }
     }
+}
+
+/// Pairs what operators with weights read and write, by their order; says whether that added pairs.
+fn anchor(reference: &Graph, candidate: &Graph, known: &mut BTreeMap<ValueId, ValueId>) -> Result<bool> {
+    let before = known.len();
+    let (ours, theirs) = (reference.topological_order()?, candidate.topological_order()?);
+    for kind in WEIGHTED {
+        let of_kind = |graph: &Graph, order: &[NodeId]| -> Vec<NodeId> {
+            order.iter().copied().filter(|&node| graph.node(node).is(kind)).collect()
+        };
+        let (ours, theirs) = (of_kind(reference, &ours), of_kind(candidate, &theirs));
+        if ours.len() != theirs.len() {
+            continue;
+        }
+        for (node, other) in ours.into_iter().zip(theirs) {
+            if let (Some(input), Some(theirs)) = (reference.input(node, 0), candidate.input(other, 0)) {
+                pair(reference, original(reference, input), candidate, theirs, known);
+            }
+            if let (Some(output), Some(theirs)) = (reference.output(node, 0), candidate.output(other, 0)) {
+                behind_constants(reference, output)
+                    .into_iter()
+                    .any(|output| pair(reference, output, candidate, theirs, known));
+            }
+        }
+    }
+    Ok(known.len() > before)
+}
+
+/// A value, and those that only constants make of it, the first first.
+fn behind_constants(graph: &Graph, value: ValueId) -> Vec<ValueId> {
+    let mut values = vec![value];
+    while let Some((node, _)) = values.last().and_then(|&last| graph.only_use(last)) {
+        let computed = graph.node_inputs(node).into_iter().flatten().filter(|&input| graph.constant(input).is_none());
+        match graph.output(node, 0) {
+            Some(output) if graph.node(node).is_any(&AFFINE) && computed.count() == 1 => values.push(output),
+            _ => break,
+        }
+    }
+    values
 }
 
 /// What an operator is and reads: operators with equal keys compute the same.
@@ -224,7 +276,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_fused_is_no_pair() {
+    fn weights_that_took_in_constants_are_found_behind_those() {
+        let before = "g (float[2,2] x) => (float[2,2] y) < float[2,2] w = iota, float[2] k = {1, 2} > {
+            a = MatMul(x, w)
+            b = Mul(a, k)
+            c = Relu(b)
+            y = Sigmoid(c)
+        }";
+        let after = "g (float[2,2] x) => (float[2,2] y) < float[2,2] w = iota > {
+            p = MatMul(x, w)
+            q = Relu(p)
+            y = Sigmoid(q)
+        }";
+        let expected = [("b", "p"), ("c", "q"), ("y", "y")];
+        assert_eq!(paired(before, after), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+
+    #[test]
+    fn the_value_before_what_was_fused_is_no_pair() {
         let fused = "g (float[2,2] x) => (float[2,2] y) < float[2,2] w = iota > {
             p = MatMul(x, w)
             y = Sigmoid(p)
@@ -234,6 +303,8 @@ mod tests {
             b = Mul(a, k)
             y = Sigmoid(b)
         }";
-        assert_eq!(paired(before, fused), [("y".to_owned(), "y".to_owned())]);
+        // `a` is read by Mul and `p` by Sigmoid: not the same value. `b` is.
+        let expected = [("b", "p"), ("y", "y")];
+        assert_eq!(paired(before, fused), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 }

@@ -48,8 +48,10 @@ pub(super) fn bisect(
         let before = model.clone();
         job.replay(&step.step, &mut model, data, folder)?;
         comparisons += 1;
-        let Some(error) = breaks(job, &model, effect, data)? else { continue };
-        let why = error.to_string().replace("\n  ", "; ");
+        let Some(error) = breaks(job, &model, &step.step, effect, data)? else { continue };
+        let words: Vec<String> =
+            error.to_string().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let why = words.join("; ");
         let at = first_operator(job, &before, &step.step, effect, data, folder, &mut comparisons)?;
         let at = at.map(|node| before.graph.site(node).to_string());
         return Ok(Some(Bisection { step: step.step.clone(), number: index + 1, at, why, comparisons }));
@@ -77,7 +79,7 @@ fn first_operator(
             return Ok(false);
         }
         *comparisons += 1;
-        Ok(breaks(job, &model, effect, data)?.is_some())
+        Ok(breaks(job, &model, step, effect, data)?.is_some())
     };
     if nodes.is_empty() || is_bad(0)? {
         return Ok(None);
@@ -94,8 +96,8 @@ fn first_operator(
 }
 
 /// Why a model is refused, where it is for its drift.
-fn breaks(job: &Job<'_>, model: &Model, effect: Effect, data: &Data) -> Result<Option<Error>> {
-    match job.verify(model, effect, data) {
+fn breaks(job: &Job<'_>, model: &Model, step: &str, effect: Effect, data: &Data) -> Result<Option<Error>> {
+    match job.verify(model, step, effect, data) {
         Ok(()) => Ok(None),
         Err(error) if matches!(error.kind(), ErrorKind::Drift | ErrorKind::BrokenPass | ErrorKind::WorseFile) => {
             Ok(Some(error))

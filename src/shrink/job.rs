@@ -88,9 +88,9 @@ impl<'a> Job<'a> {
         manager::run(plan, model, &env, &RunOptions::default())
     }
 
-    /// Compares a model with the original, under the gates of a run with that effect.
-    pub(super) fn verify(&self, model: &Model, effect: Effect, data: &Data) -> Result<()> {
-        verify_step(&self.file, model, "bisect", effect, &self.options.gates, data, &self.how)
+    /// Compares the model after a step with the original, under the gates of a run with that effect.
+    pub(super) fn verify(&self, model: &Model, step: &str, effect: Effect, data: &Data) -> Result<()> {
+        verify_step(&self.file, model, step, effect, &self.options.gates, data, &self.how)
     }
 
     /// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.
