@@ -36,8 +36,9 @@ impl Sessions {
         taps: (Vec<String>, Vec<String>),
         choice: BackendChoice,
     ) -> Result<Self> {
-        let open =
-            |choice, file, taps: &Vec<String>| load(choice, file, &LoadOptions { taps: taps.clone(), threads: 0, ..LoadOptions::default() });
+        let open = |choice, file, taps: &Vec<String>| {
+            load(choice, file, &LoadOptions { taps: taps.clone(), threads: 0, ..LoadOptions::default() })
+        };
         let both = |choice| -> Result<Self> {
             Ok(Self { reference: open(choice, files.0, &taps.0)?, candidate: open(choice, files.1, &taps.1)? })
         };
