@@ -59,10 +59,13 @@ fn student_t_975(degrees: u64) -> f64 {
     match degrees {
         0 => f64::INFINITY,
         1..=10 => TABLE[degrees as usize - 1],
-        // Cornish and Fisher's expansion around the normal distribution, exact to 0.002 from 10 degrees on.
+        // Cornish and Fisher's expansion around the normal distribution, exact to 0.0005 from 11 degrees on.
         _ => {
             let (z, v) = (1.959_963_984_540_054_f64, degrees as f64);
-            z + (z.powi(3) + z) / (4.0 * v) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * v * v)
+            let first = z.powi(3) + z;
+            let second = 5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z;
+            let third = 3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z;
+            z + first / (4.0 * v) + second / (96.0 * v * v) + third / (384.0 * v.powi(3))
         }
     }
 }

@@ -126,6 +126,6 @@ fn the_json_form_is_stable() {
         noise: None,
         accuracy: Some(Accuracy { before: 1.0, after: 0.5, samples: 2, interval95: (0.25, 0.75) }),
     };
-    let expected = r#"{"backend_reference":"a","backend_candidate":"b","samples":1,"outputs":[{"name":"y","dtype":"float","elements":2,"exact":true,"mismatch":null,"new_non_finite":0,"changed_non_finite":0,"equal":1.0,"max_abs":0.0,"rel_l2":0.0,"snr_db":null,"cosine":1.0,"top1":1.0,"top5":null}],"noise":null,"accuracy":{"before":1.0,"after":0.5,"samples":2,"interval95":[0.25,0.75]}}"#;
+    let expected = r#"{"backend_reference":"a","backend_candidate":"b","samples":1,"outputs":[{"name":"y","dtype":"float","elements":2,"exact":true,"mismatch":null,"new_non_finite":0,"changed_non_finite":0,"equal":1.0,"max_abs":0.0,"rel_l2":0.0,"snr_db":null,"cosine":1.0,"top1":1.0,"top5":null,"snr_interval95_db":null,"top1_interval95":[0.20654931437723745,1.0]}],"noise":null,"accuracy":{"before":1.0,"after":0.5,"samples":2,"interval95":[0.25,0.75]}}"#;
     assert_eq!(serde_json::to_string(&report).unwrap(), expected);
 }
