@@ -49,7 +49,15 @@ impl Affine {
 
     /// The weights times the factor of the channel each belongs to.
     pub(in crate::passes) fn fold_weight(&self, weight: &Tensor, layout: ChannelLayout) -> Result<Tensor> {
-        weight.map_f64(|index, value| value * self.factor.get(layout.channel(index)).copied().unwrap_or(f64::NAN))
+        // Finding the channel takes divisions: once for every run of weights of the same.
+        let (mut end, mut factor) = (0, f64::NAN);
+        weight.map_f64(|index, value| {
+            if index == end {
+                factor = self.factor.get(layout.channel(index)).copied().unwrap_or(f64::NAN);
+                end += layout.stride;
+            }
+            value * factor
+        })
     }
 }
 

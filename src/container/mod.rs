@@ -16,7 +16,6 @@ mod plan;
 mod reader;
 mod stream;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -25,6 +24,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, mmap};
+use crate::output::{Durable, Staging};
 use block::BLOCK_BYTES;
 use reader::{Reader, put};
 use stream::damaged;
@@ -191,8 +191,12 @@ fn unwritten(error: &io::Error) -> Error {
 }
 
 /// Writes a file beside its destination and moves it there; returns its length. `_input` stays mapped meanwhile.
-fn in_place(output: &Path, _input: &Bytes, contents: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<u64> {
-    let staging = crate::output::Staging::open(output, NO_SIDE_FILE)?;
+fn in_place(
+    output: &Path,
+    _input: &Bytes,
+    contents: impl FnOnce(&mut BufWriter<Durable>) -> Result<()>,
+) -> Result<u64> {
+    let staging = Staging::open(output, NO_SIDE_FILE)?;
     let len = staging.write_with(contents)?;
     staging.commit()?;
     Ok(len)

@@ -5,21 +5,23 @@ use super::tensor::Tensor;
 use crate::error::{Error, Result};
 
 trait Format {
-    fn read(data: &[u8]) -> impl Iterator<Item = f64>;
+    fn read(data: &[u8]) -> impl ExactSizeIterator<Item = f64>;
     /// Rounds to nearest even.
-    fn write(values: impl Iterator<Item = f64>) -> Vec<u8>;
+    fn write(values: impl ExactSizeIterator<Item = f64>) -> Vec<u8>;
 }
 
 macro_rules! formats {
     ($($name:ident: $bytes:literal, $read:expr, $write:expr;)*) => {
         $(struct $name;
         impl Format for $name {
-            fn read(data: &[u8]) -> impl Iterator<Item = f64> {
+            fn read(data: &[u8]) -> impl ExactSizeIterator<Item = f64> {
                 data.as_chunks::<$bytes>().0.iter().map(|&chunk| $read(chunk))
             }
-            fn write(values: impl Iterator<Item = f64>) -> Vec<u8> {
-                let mut bytes = Vec::with_capacity(values.size_hint().0 * $bytes);
-                values.for_each(|value| bytes.extend_from_slice(&$write(value)));
+            fn write(values: impl ExactSizeIterator<Item = f64>) -> Vec<u8> {
+                let mut bytes = vec![0; values.len() * $bytes];
+                for (chunk, value) in bytes.as_chunks_mut::<$bytes>().0.iter_mut().zip(values) {
+                    *chunk = $write(value);
+                }
                 bytes
             }
         })*

@@ -6,11 +6,14 @@
 //! it keeps two runs apart. A folder instead of a plain temporary file, because a model finds its side file by name
 //! beside itself: in the folder it can be loaded before either file is in place.
 
+mod durable;
+
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+pub use self::durable::Durable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::Encoded;
 
@@ -85,7 +88,7 @@ impl Staging {
     ///
     /// # Errors
     /// As `contents` does, or where the disk is full or the folder cannot be written to.
-    pub fn write_with(&self, contents: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<u64> {
+    pub fn write_with(&self, contents: impl FnOnce(&mut BufWriter<Durable>) -> Result<()>) -> Result<u64> {
         let mut failure = None;
         let written = self.write_file(&self.model, |out| {
             contents(out).map_err(|e| {
@@ -97,17 +100,16 @@ impl Staging {
         Ok(fs::metadata(&self.model).map_err(|e| Error::io("read", &self.model, e))?.len())
     }
 
-    fn write_file(&self, path: &Path, contents: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    fn write_file(&self, path: &Path, contents: impl FnOnce(&mut BufWriter<Durable>) -> io::Result<()>) -> Result<()> {
         let write = || -> io::Result<()> {
-            let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, File::create_new(path)?);
-            contents(&mut out)?;
-            out.flush()?;
-            let file = out.get_ref();
+            let file = File::create_new(path)?;
             // Who may read the file that is replaced may read the new one.
             if let Ok(old) = fs::metadata(&self.destination) {
                 file.set_permissions(old.permissions())?;
             }
-            file.sync_all()
+            let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, Durable::new(file));
+            contents(&mut out)?;
+            out.into_inner()?.finish().map(drop)
         };
         write().map_err(|e| Error::io("write", &self.destination, e).help("nothing was changed"))
     }
