@@ -140,7 +140,7 @@ impl Quant8 {
     ) -> Result<(Changed, usize)> {
         let mut base = Base::new(model, &self.settings, samples, cx.env)?;
         let candidate = match goal {
-            Some(goal) => search::search(&mut base, &self.settings, goal, cx)?,
+            Some(goal) => search::search(&mut base, model, &self.settings, goal, cx)?,
             None => {
                 base.learn(std::slice::from_ref(&self.settings))?;
                 base.candidate(&self.settings)?

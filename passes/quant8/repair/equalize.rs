@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::groups::{Group, Place, groups, own_weights, per_channel};
 use super::noise::{Moments, Summary, Weights};
 use crate::error::Result;
-use crate::ir::{Graph, Model, NodeId, Tensor, ValueId};
+use crate::ir::{Graph, Model, NodeId, NodeSpec, Tensor, ValueId};
 use crate::passes::common::trial::Trial;
 use crate::passes::quant8::plan::Plan;
 
@@ -198,6 +198,7 @@ fn apply(graph: &mut Graph, group: &Group, scales: &[f32]) -> Result<()> {
                 scale_constant(graph, node, slot, &inverse, Some(group.rank))?;
             }
             Place::FactorBehind(node, slot) => scale_constant(graph, node, slot, scales, Some(group.rank))?,
+            Place::Behind(node) => multiply_behind(graph, node, &inverse, group.rank)?,
         }
     }
     Ok(())
@@ -241,6 +242,20 @@ fn scale_constant(graph: &mut Graph, node: NodeId, slot: usize, factors: &[f32],
     let new = graph.add_initializer(&format!("{name}_equalized"), Tensor::from_f32(shape, &values)?);
     graph.set_input(node, slot, Some(new))?;
     graph.remove_unread_constant(old)?;
+    Ok(())
+}
+
+/// Multiplies what an operator writes by a number a channel.
+fn multiply_behind(graph: &mut Graph, node: NodeId, factors: &[f32], rank: usize) -> Result<()> {
+    let Some(output) = graph.output(node, 0) else { return Ok(()) };
+    let name = graph.value(output).name().to_owned();
+    let mut shape = vec![factors.len() as u64];
+    shape.resize(rank - 1, 1);
+    let factors = graph.add_initializer(&format!("{name}_even"), Tensor::from_f32(shape, factors)?);
+    let scaled = graph.add_value(&format!("{name}_evened"), graph.value(output).ty().clone());
+    graph.set_inferred(scaled, graph.value(output).inferred().cloned())?;
+    graph.replace_reads(output, scaled)?;
+    graph.add_node(NodeSpec::new("Mul"), &[Some(output), Some(factors)], &[scaled], node)?;
     Ok(())
 }
 

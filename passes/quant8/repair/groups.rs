@@ -34,6 +34,9 @@ pub(super) enum Place {
     FactorBehind(NodeId, usize),
     /// The constant factor of an operator that writes one.
     FactorBefore(NodeId, usize),
+    /// Behind an operator that writes one, for a factor that is not there yet. The single number that it multiplies by
+    /// belongs to an activation function as a rule, such as the half of a Gelu, which runtimes would no longer recognise.
+    Behind(NodeId),
 }
 
 /// Values that have to be scaled together.
@@ -80,6 +83,11 @@ pub(super) fn per_channel(constant: &Tensor, channels: usize, rank: usize) -> Op
         extent == expected
     });
     (fits && values.len() == channels).then_some(values)
+}
+
+/// Whether an operand is a constant of one element.
+fn is_single(graph: &Graph, node: NodeId, slot: usize) -> bool {
+    graph.input(node, slot).and_then(|value| graph.constant(value)).is_some_and(|constant| constant.len() == 1)
 }
 
 struct Finder<'a> {
@@ -166,8 +174,16 @@ impl Finder<'_> {
             },
             (left_is_constant, _) => {
                 let (data, slot) = if left_is_constant { (right, 0) } else { (left, 1) };
-                self.put(Some(data), Place::FactorBehind(node, slot));
-                self.put(Some(output), Place::FactorBefore(node, slot));
+                match is_single(self.graph, node, slot) {
+                    true => {
+                        self.fix(Some(data));
+                        self.put(Some(output), Place::Behind(node));
+                    }
+                    false => {
+                        self.put(Some(data), Place::FactorBehind(node, slot));
+                        self.put(Some(output), Place::FactorBefore(node, slot));
+                    }
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use super::base::{Base, Candidate};
 use super::levels::{Level, Levels};
 use super::options::Settings;
 use crate::error::Result;
-use crate::ir::ValueId;
+use crate::ir::{Model, ValueId};
 use crate::pass::{Changed, Cx};
 use crate::passes::common::choose::{self, choose};
 use crate::passes::common::drift::Drift;
@@ -43,12 +43,14 @@ const GAIN_AT_MOST: f64 = 1.5;
 /// One weight tensor and the levels it can have.
 type Item = choose::Item<Level>;
 
-/// The model with as much in integers, and in 8 bits at all, as the goal allows.
+/// The model with as much in integers, and in 8 bits at all, as the goal allows, and no slower than `float`, from which the
+/// base was made.
 ///
 /// # Errors
 /// Fails where no backend can run the model on the samples.
 pub(super) fn search<'a>(
     base: &mut Base<'a>,
+    float: &Model,
     settings: &Settings,
     goal: Goal,
     cx: &mut Cx<'_>,
@@ -63,7 +65,7 @@ pub(super) fn search<'a>(
     if first.changed == Changed::No {
         return Ok(first);
     }
-    let mut search = Search { base, settings, trial: &trial, costs: BTreeMap::new(), gain: 1.0, items: None };
+    let mut search = Search { base, float, settings, trial: &trial, costs: BTreeMap::new(), gain: 1.0, items: None };
     let plain = (trial.drifts(&first.model)?, first);
     let equalized = search.equalized(plain, cx)?;
     let ranged = search.ranged(equalized, cx)?;
@@ -86,6 +88,8 @@ pub(super) fn search<'a>(
 
 struct Search<'s, 'a> {
     base: &'s mut Base<'a>,
+    /// What the result is timed against: as it came, since repairs of the base cost time.
+    float: &'s Model,
     settings: &'s Settings,
     trial: &'s Trial<'a>,
     /// What the operators that can compute in integers cost, by their weights.
