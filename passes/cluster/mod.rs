@@ -18,12 +18,11 @@
 //!
 //! Inner graphs and functions, whose tensors are not measured, get 256 values.
 
-mod emit;
+mod coded;
 mod kmeans;
 mod levels;
 mod optimal;
 mod options;
-mod packing;
 
 use rayon::prelude::*;
 
@@ -32,7 +31,7 @@ use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
 use crate::passes::common::weights::{Weights, each_weights};
 use crate::passes::common::within::on_samples;
-use emit::Coded;
+use coded::Coded;
 use kmeans::codebook;
 use levels::{Candidate, Level};
 use options::Settings;
@@ -105,7 +104,7 @@ impl Cluster {
         let mut candidates = Vec::new();
         for (weights, few) in found.into_iter().zip(coded) {
             let name = graph.value(weights.value).name();
-            if few.stored_bytes(name) >= weights.tensor.byte_len() {
+            if few.lookup.stored_bytes(name) >= weights.tensor.byte_len() {
                 let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
                 cx.skipped(site, "so few weights share the values that the file would not get smaller");
                 continue;
@@ -114,7 +113,7 @@ impl Cluster {
                 true => Some(self.coded(&weights, MOST_VALUES, cx.env)?),
                 false => None,
             };
-            let many = many.filter(|many| many.stored_bytes(name) < weights.tensor.byte_len());
+            let many = many.filter(|many| many.lookup.stored_bytes(name) < weights.tensor.byte_len());
             candidates.push(Candidate { weights, few, many });
         }
         Ok(candidates)
@@ -145,17 +144,13 @@ impl Cluster {
 /// Puts coded weights in place and says so.
 fn put(graph: &mut Graph, weights: &Weights, coded: &Coded, cx: &mut Cx<'_>) -> Result<()> {
     let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
-    let bytes_after = coded.stored_bytes(graph.value(weights.value).name()) as f64;
-    coded.put(graph, weights)?;
+    let bytes_after = coded.lookup.stored_bytes(graph.value(weights.value).name()) as f64;
+    coded.lookup.put(graph, weights)?;
     let figures = [
         ("snr_db", 10.0 * (coded.signal / coded.error).log10()),
         ("bytes_before", weights.tensor.byte_len() as f64),
         ("bytes_after", bytes_after),
     ];
-    let codes = match coded.per_byte() {
-        1 => "a code".to_owned(),
-        several => format!("{several} codes"),
-    };
-    cx.measured(site, format!("{} values, {codes} in a byte", coded.values), &figures);
+    cx.measured(site, format!("{} values, {}", coded.values, coded.lookup.describe()), &figures);
     Ok(())
 }
