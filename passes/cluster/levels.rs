@@ -59,7 +59,7 @@ pub(super) fn reach(
         let mut draft = model.clone();
         for (candidate, &level) in candidates.iter().zip(levels) {
             if let Some(coded) = candidate.at(level) {
-                coded.lookup.put(&mut draft.graph, &candidate.weights)?;
+                coded.place(&mut draft.graph, &candidate.weights)?;
             }
         }
         Ok(draft)
@@ -68,7 +68,7 @@ pub(super) fn reach(
     // The noise of many values follows from that of few by what either loses of the weights.
     let item = |index: usize, noise: Vec<f64>| {
         let candidate: &Candidate = &candidates[index];
-        let cost = |coded: &Coded| coded.lookup.stored_bytes(&name(candidate)) as f64;
+        let cost = |coded: &Coded| coded.stored_bytes(&name(candidate)) as f64;
         let many = candidate.many.as_ref().map(|many| {
             let share = many.error / candidate.few.error.max(f64::MIN_POSITIVE);
             let noise = noise.iter().map(|noise| noise * share).collect();

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Runtimes look the weights up once, when they load the model, so that it runs as fast as with floats. A byte holds several
-//! codes where there are few values, and the codebook then has a row for each byte: any operator set can take that apart.
+//! codes where there are few values, and the codebook then has a row for each byte. Where most weights are zero, a bit for each
+//! and codes for the others take fewer bytes (see `sparse`).
 //!
 //! The result is run against the original; where it misses the target, the tensors whose noise costs most for their bytes
 //! get 256 values or stay float. Weights that are zero stay zero.
@@ -23,6 +24,7 @@ mod kmeans;
 mod levels;
 mod optimal;
 mod options;
+mod sparse;
 
 use rayon::prelude::*;
 
@@ -45,8 +47,8 @@ pub(super) const INFO: PassInfo = PassInfo {
     summary: "a few values that all weights of a tensor share, and a short code for each weight",
     effect: Effect::Lossy,
     scope: Scope::AllGraphs,
-    // Slice with bounds that are inputs.
-    min_opset: Some(10),
+    // CumSum.
+    min_opset: Some(11),
     may_grow: false,
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Cluster { settings: Settings::new(opts)? })),
@@ -99,29 +101,31 @@ impl Cluster {
             found.push(weights);
             Ok(())
         });
-        let coded =
-            found.par_iter().map(|weights| self.coded(weights, values, cx.env)).collect::<Result<Vec<Coded>>>()?;
+        let coded = found
+            .par_iter()
+            .map(|weights| self.coded(weights, graph.value(weights.value).name(), values, cx.env))
+            .collect::<Result<Vec<Coded>>>()?;
         let mut candidates = Vec::new();
         for (weights, few) in found.into_iter().zip(coded) {
             let name = graph.value(weights.value).name();
-            if few.lookup.stored_bytes(name) >= weights.tensor.byte_len() {
+            if few.stored_bytes(name) >= weights.tensor.byte_len() {
                 let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
                 cx.skipped(site, "so few weights share the values that the file would not get smaller");
                 continue;
             }
             let many = match values < MOST_VALUES {
-                true => Some(self.coded(&weights, MOST_VALUES, cx.env)?),
+                true => Some(self.coded(&weights, name, MOST_VALUES, cx.env)?),
                 false => None,
             };
-            let many = many.filter(|many| many.lookup.stored_bytes(name) < weights.tensor.byte_len());
+            let many = many.filter(|many| many.stored_bytes(name) < weights.tensor.byte_len());
             candidates.push(Candidate { weights, few, many });
         }
         Ok(candidates)
     }
 
-    fn coded(&self, weights: &Weights, values: usize, env: &Env<'_>) -> Result<Coded> {
+    fn coded(&self, weights: &Weights, name: &str, values: usize, env: &Env<'_>) -> Result<Coded> {
         let numbers = weights.tensor.to_f32().unwrap_or_default();
-        Coded::new(weights, &codebook(&numbers, values, self.settings.start, env.seed), env.scratch)
+        Coded::new(weights, &codebook(&numbers, values, self.settings.start, env.seed), name, env.scratch)
     }
 
     /// How many values each tensor gets. Random inputs stand in for samples; a model that cannot be run on those is not
@@ -144,13 +148,16 @@ impl Cluster {
 /// Puts coded weights in place and says so.
 fn put(graph: &mut Graph, weights: &Weights, coded: &Coded, cx: &mut Cx<'_>) -> Result<()> {
     let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
-    let bytes_after = coded.lookup.stored_bytes(graph.value(weights.value).name()) as f64;
-    coded.lookup.put(graph, weights)?;
+    let bytes_after = coded.stored_bytes(graph.value(weights.value).name()) as f64;
+    coded.put(graph, weights)?;
+    let bits = 8.0 * bytes_after / weights.tensor.len().max(1) as f64;
     let figures = [
+        ("kept", coded.kept),
+        ("bits_per_weight", bits),
         ("snr_db", 10.0 * (coded.signal / coded.error).log10()),
         ("bytes_before", weights.tensor.byte_len() as f64),
         ("bytes_after", bytes_after),
     ];
-    cx.measured(site, format!("{} values, {}", coded.values, coded.lookup.describe()), &figures);
+    cx.measured(site, format!("{} values, {}", coded.values, coded.describe()), &figures);
     Ok(())
 }
