@@ -30,6 +30,7 @@ mod quant8;
 mod set_dim;
 mod set_shape;
 mod strip;
+mod ternary;
 mod upgrade_opset;
 
 use crate::pass::PassInfo;
@@ -64,6 +65,7 @@ pub const ALL: &[PassInfo] = &[
     quant8::INFO,
     quant4::INFO,
     cluster::INFO,
+    ternary::INFO,
     fp16::INFO,
     bf16::INFO,
 ];

@@ -1,6 +1,6 @@
 //! How many values each tensor gets, so that the result reaches a target in as few bytes as can be.
 
-use super::emit::Coded;
+use super::coded::Coded;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
@@ -59,7 +59,7 @@ pub(super) fn reach(
         let mut draft = model.clone();
         for (candidate, &level) in candidates.iter().zip(levels) {
             if let Some(coded) = candidate.at(level) {
-                coded.put(&mut draft.graph, &candidate.weights)?;
+                coded.place(&mut draft.graph, &candidate.weights)?;
             }
         }
         Ok(draft)

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Runtimes look the weights up once, when they load the model, so that it runs as fast as with floats. A byte holds several
-//! codes where there are few values, and the codebook then has a row for each byte: any operator set can take that apart.
+//! codes where there are few values, and the codebook then has a row for each byte. Where most weights are zero, a bit for each
+//! and codes for the others take fewer bytes (see `sparse`).
 //!
 //! The result is run against the original; where it misses the target, the tensors whose noise costs most for their bytes
 //! get 256 values or stay float. Weights that are zero stay zero.
@@ -18,12 +19,12 @@
 //!
 //! Inner graphs and functions, whose tensors are not measured, get 256 values.
 
-mod emit;
+mod coded;
 mod kmeans;
 mod levels;
 mod optimal;
 mod options;
-mod packing;
+mod sparse;
 
 use rayon::prelude::*;
 
@@ -32,7 +33,7 @@ use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
 use crate::passes::common::weights::{Weights, each_weights};
 use crate::passes::common::within::on_samples;
-use emit::Coded;
+use coded::Coded;
 use kmeans::codebook;
 use levels::{Candidate, Level};
 use options::Settings;
@@ -46,8 +47,8 @@ pub(super) const INFO: PassInfo = PassInfo {
     summary: "a few values that all weights of a tensor share, and a short code for each weight",
     effect: Effect::Lossy,
     scope: Scope::AllGraphs,
-    // Slice with bounds that are inputs.
-    min_opset: Some(10),
+    // CumSum.
+    min_opset: Some(11),
     may_grow: false,
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Cluster { settings: Settings::new(opts)? })),
@@ -100,8 +101,10 @@ impl Cluster {
             found.push(weights);
             Ok(())
         });
-        let coded =
-            found.par_iter().map(|weights| self.coded(weights, values, cx.env)).collect::<Result<Vec<Coded>>>()?;
+        let coded = found
+            .par_iter()
+            .map(|weights| self.coded(weights, graph.value(weights.value).name(), values, cx.env))
+            .collect::<Result<Vec<Coded>>>()?;
         let mut candidates = Vec::new();
         for (weights, few) in found.into_iter().zip(coded) {
             let name = graph.value(weights.value).name();
@@ -111,7 +114,7 @@ impl Cluster {
                 continue;
             }
             let many = match values < MOST_VALUES {
-                true => Some(self.coded(&weights, MOST_VALUES, cx.env)?),
+                true => Some(self.coded(&weights, name, MOST_VALUES, cx.env)?),
                 false => None,
             };
             let many = many.filter(|many| many.stored_bytes(name) < weights.tensor.byte_len());
@@ -120,9 +123,9 @@ impl Cluster {
         Ok(candidates)
     }
 
-    fn coded(&self, weights: &Weights, values: usize, env: &Env<'_>) -> Result<Coded> {
+    fn coded(&self, weights: &Weights, name: &str, values: usize, env: &Env<'_>) -> Result<Coded> {
         let numbers = weights.tensor.to_f32().unwrap_or_default();
-        Coded::new(weights, &codebook(&numbers, values, self.settings.start, env.seed), env.scratch)
+        Coded::new(weights, &codebook(&numbers, values, self.settings.start, env.seed), name, env.scratch)
     }
 
     /// How many values each tensor gets. Random inputs stand in for samples; a model that cannot be run on those is not
@@ -147,15 +150,14 @@ fn put(graph: &mut Graph, weights: &Weights, coded: &Coded, cx: &mut Cx<'_>) -> 
     let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
     let bytes_after = coded.stored_bytes(graph.value(weights.value).name()) as f64;
     coded.put(graph, weights)?;
+    let bits = 8.0 * bytes_after / weights.tensor.len().max(1) as f64;
     let figures = [
+        ("kept", coded.kept),
+        ("bits_per_weight", bits),
         ("snr_db", 10.0 * (coded.signal / coded.error).log10()),
         ("bytes_before", weights.tensor.byte_len() as f64),
         ("bytes_after", bytes_after),
     ];
-    let codes = match coded.per_byte() {
-        1 => "a code".to_owned(),
-        several => format!("{several} codes"),
-    };
-    cx.measured(site, format!("{} values, {codes} in a byte", coded.values), &figures);
+    cx.measured(site, format!("{} values, {}", coded.values, coded.describe()), &figures);
     Ok(())
 }

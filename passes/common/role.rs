@@ -10,6 +10,9 @@ use crate::ir::{AttrRef, DType, Graph, NodeId, Port, Tensor, ValueId};
 /// Tables with shorter rows than this share scales along their last axis: a scale for each row would cost too much.
 const SHORTEST_ROW: u64 = 32;
 
+/// Operators that multiply by their weights, and do nothing else with them.
+const PRODUCTS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"];
+
 /// How weights are used by everything that reads them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::passes) struct Role {
@@ -38,19 +41,26 @@ pub(in crate::passes) fn role_of(graph: &Graph, value: ValueId, shape: &[u64]) -
     let axes: Axes = (0..shape.len()).map(Some).collect();
     let mut roles = Vec::new();
     collect(graph, value, shape, &axes, &mut roles)?;
-    let has_dq_kernel = roles.iter().all(|role| role.has_dq_kernel);
+    let has_dq_kernel = roles.iter().all(|(role, _)| role.has_dq_kernel);
     // Any axis restores the same tensor for everybody; only kernels insist on theirs. So the first reader chooses.
-    let first = roles.into_iter().next().ok_or_else(|| "nothing reads it".to_owned())?;
+    let (first, _) = roles.into_iter().next().ok_or_else(|| "nothing reads it".to_owned())?;
     Ok(Role { has_dq_kernel, ..first })
 }
 
-/// Follows a value to its readers.
+/// Whether everything that reads a constant of that shape multiplies by it: Conv, ConvTranspose, Gemm, MatMul or Einsum.
+pub(in crate::passes) fn is_factor(graph: &Graph, value: ValueId, shape: &[u64]) -> bool {
+    let axes: Axes = (0..shape.len()).map(Some).collect();
+    let mut roles = Vec::new();
+    collect(graph, value, shape, &axes, &mut roles).is_ok() && !roles.is_empty() && roles.iter().all(|(_, is)| *is)
+}
+
+/// Follows a value to its readers; says of each whether it multiplies by the value.
 fn collect(
     graph: &Graph,
     value: ValueId,
     shape: &[u64],
     axes: &[Option<usize>],
-    roles: &mut Vec<Role>,
+    roles: &mut Vec<(Role, bool)>,
 ) -> Result<(), String> {
     if graph.value(value).is_output() {
         return Err("it is an output of its graph".to_owned());
@@ -65,7 +75,8 @@ fn collect(
                 }
                 None => {
                     let role = direct_role(graph, one.node, slot, shape, axes);
-                    roles.push(role.ok_or_else(|| format!("{} reads it, but not as weights", graph.site(one.node)))?);
+                    let role = role.ok_or_else(|| format!("{} reads it, but not as weights", graph.site(one.node)))?;
+                    roles.push((role, graph.node(one.node).is_any(PRODUCTS)));
                 }
             },
             Port::Capture => {
@@ -169,10 +180,21 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
         ("Einsum", slot) => einsum_axes(held.attr_str("equation", ""), slot as usize, rank)?,
         // [directions, gates * hidden, ...]: a scale for each row of each direction.
         ("LSTM" | "GRU" | "RNN", 1 | 2) if rank == 3 => 0..2,
-        ("Gather", 0) if rank >= 1 => one_axis(gathered_axis(held.attr_int("axis", 0), shape, axes)?),
+        ("Gather", 0) if rank >= 1 && !is_decoder(graph, node) => {
+            one_axis(gathered_axis(held.attr_int("axis", 0), shape, axes)?)
+        }
         _ => return None,
     };
     Some(Role { kept: original_axes(&kept, axes), has_dq_kernel })
+}
+
+/// Whether a Gather looks up codes that are constants of a byte each: then its table is no embedding, but what weights that
+/// were compressed before are restored from.
+fn is_decoder(graph: &Graph, node: NodeId) -> bool {
+    let cast = graph.input(node, 1).and_then(|places| graph.producer(places));
+    let Some((cast, _)) = cast.filter(|(cast, _)| graph.node(*cast).is("Cast")) else { return false };
+    let codes = graph.input(cast, 0).and_then(|codes| graph.constant(codes));
+    codes.is_some_and(|codes| codes.dtype() == DType::U8)
 }
 
 /// The axes of one of two operands that the other does not have and the result does: the columns of a product of matrices,

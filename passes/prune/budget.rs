@@ -5,7 +5,6 @@
 
 use rayon::prelude::*;
 
-use super::fit::Equations;
 use super::measured::Measured;
 use super::obs::{self, Groups};
 use super::pattern::{Pattern, smallest};
@@ -16,6 +15,7 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Model, Tensor};
 use crate::pass::Env;
+use crate::passes::common::least_squares::Equations;
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::bias::Bias;
 use super::targets::Target;
 use super::view::View;
 use crate::calib::{Layer, layer_of};
 use crate::error::Result;
-use crate::ir::{Graph, Model, NodeId};
+use crate::ir::{Graph, Model, ValueId};
+use crate::passes::common::bias::Bias;
+use crate::passes::common::ends;
 
 /// The number of the main graph among all.
 const MAIN: usize = 0;
@@ -63,52 +64,10 @@ fn one(graph: &Graph, target: &Target) -> Result<(Layer, View), &'static str> {
     }
 }
 
-/// Layers as stages: those that read the same rows together, in the order of the first of them; runs of stages where
-/// there would be more than `most`.
-pub(super) fn stages(measured: &[Measured], most: usize) -> Vec<Vec<&Measured>> {
-    let mut stages: Vec<Vec<&Measured>> = Vec::new();
-    for one in measured {
-        match stages.iter_mut().find(|stage| stage.first().is_some_and(|other| other.layer.shares_rows(&one.layer))) {
-            Some(stage) => stage.push(one),
-            None => stages.push(vec![one]),
-        }
-    }
-    let length = stages.len().div_ceil(most).max(1);
-    stages.chunks(length).map(<[Vec<&Measured>]>::concat).collect()
-}
-
 /// The targets with no other target before them, or none behind them, of those in the main graph.
 pub(super) fn ends(model: &Model, targets: &[Target]) -> BTreeSet<usize> {
-    let graph = &model.graph;
-    let readers = |target: &Target| graph.uses(target.place.1).into_iter().map(|one| one.node).collect::<Vec<NodeId>>();
-    let main = || targets.iter().enumerate().filter(|(_, target)| target.place.0 == MAIN);
-    let all: BTreeSet<NodeId> = main().flat_map(|(_, target)| readers(target)).collect();
-    let reaches = |from: &[NodeId], next: &dyn Fn(NodeId) -> Vec<NodeId>| {
-        let mut seen: BTreeSet<NodeId> = from.iter().copied().collect();
-        let mut left = from.to_vec();
-        while let Some(node) = left.pop() {
-            for other in next(node) {
-                if all.contains(&other) && !from.contains(&other) {
-                    return true;
-                }
-                if seen.insert(other) {
-                    left.push(other);
-                }
-            }
-        }
-        false
-    };
-    let before = |node: NodeId| {
-        let values = graph.node_inputs(node).into_iter().flatten().chain(graph.captures(node));
-        values.filter_map(|value| graph.producer(value)).map(|(node, _)| node).collect()
-    };
-    let behind = |node: NodeId| {
-        let values = graph.node_outputs(node).into_iter().flatten();
-        values.flat_map(|value| graph.uses(value)).map(|one| one.node).collect()
-    };
-    let is_end = |target: &Target| {
-        let nodes = readers(target);
-        !reaches(&nodes, &before) || !reaches(&nodes, &behind)
-    };
-    main().filter(|(_, target)| is_end(target)).map(|(place, _)| place).collect()
+    let is_main = |target: &Target| target.place.0 == MAIN;
+    let (places, values): (Vec<usize>, Vec<ValueId>) =
+        targets.iter().enumerate().filter(|(_, t)| is_main(t)).map(|(place, target)| (place, target.place.1)).unzip();
+    ends::ends(&model.graph, &values).into_iter().filter_map(|index| places.get(index).copied()).collect()
 }

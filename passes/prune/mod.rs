@@ -31,9 +31,7 @@
 //! 5. tensors with fewer than two axes.
 
 mod alone;
-mod bias;
 mod budget;
-mod fit;
 mod measured;
 mod obs;
 mod options;

@@ -5,8 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::fit::Equations;
-use super::measured::{Measured, stages};
+use super::measured::Measured;
 use super::options::Method;
 use super::pattern::{Pattern, choose};
 use super::sparsegpt::{self, Wanted};
@@ -16,6 +15,8 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Model, Tensor};
 use crate::pass::Env;
+use crate::passes::common::least_squares::Equations;
+use crate::passes::common::stages::stages;
 
 /// Stages between which the models are run again, at most: each costs all samples.
 const MAX_STAGES: usize = 48;
@@ -62,7 +63,8 @@ pub(super) fn prune(
 ) -> Result<Vec<usize>> {
     let mut unfitted = Vec::new();
     env.progress.start("pruning layers", measured.len() as u64);
-    for stage in stages(measured, MAX_STAGES) {
+    let ordered: Vec<&Measured> = measured.iter().collect();
+    for stage in stages(&ordered, |one| &one.layer, MAX_STAGES) {
         let layers: Vec<Layer> = stage.iter().map(|one| one.layer.clone()).collect();
         for round in calib::rounds(&layers) {
             let moments = calib::measure_pairs(original, copy, &round, samples, env)?;

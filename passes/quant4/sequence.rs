@@ -10,6 +10,7 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
+use crate::passes::common::stages::stages as in_stages;
 
 /// Stretches of layers between which the model is run again, at most: each run costs all samples.
 const MAX_STAGES: usize = 32;
@@ -75,18 +76,8 @@ fn stages(model: &Model, candidates: &[Candidate]) -> Result<Vec<Vec<usize>>> {
     let mut turns: Vec<(usize, usize)> =
         (0..candidates.len()).filter_map(|index| Some((turn(index)?, index))).collect();
     turns.sort_unstable();
-    let mut stages: Vec<Vec<usize>> = Vec::new();
-    for (_, index) in turns {
-        let shares = |other: &usize| match (&candidates[*other].layer, &candidates[index].layer) {
-            (Some(one), Some(other)) => one.shares_rows(other),
-            _ => false,
-        };
-        // What an earlier stage reads cannot have changed since.
-        match stages.iter_mut().find(|stage| stage.first().is_some_and(shares)) {
-            Some(stage) => stage.push(index),
-            None => stages.push(vec![index]),
-        }
-    }
-    let length = stages.len().div_ceil(MAX_STAGES).max(1);
-    Ok(stages.chunks(length).map(<[Vec<usize>]>::concat).collect())
+    let ordered: Vec<(usize, &Layer)> =
+        turns.into_iter().filter_map(|(_, index)| Some((index, candidates[index].layer.as_ref()?))).collect();
+    let stages = in_stages(&ordered, |(_, layer)| layer, MAX_STAGES);
+    Ok(stages.into_iter().map(|stage| stage.into_iter().map(|(index, _)| index).collect()).collect())
 }

@@ -44,6 +44,13 @@ pub const PRESETS: &[Preset] = &[
                     dce",
         repeats: true,
     },
+    Preset {
+        name: "deep-compress",
+        summary: "few weights that share few values, for the smallest file to send: prunes, clusters; give it inputs",
+        // Values are shared by what pruning leaves; the few weights of last layers cost little and count as much.
+        expansion: "prune=0.89,cluster=16:min-elements=256",
+        repeats: false,
+    },
 ];
 
 impl Preset {

@@ -8,39 +8,39 @@ const BYTE: usize = 256;
 
 /// How codes below `base` are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packing {
+pub(in crate::passes) struct Packing {
     base: usize,
     /// Codes in a byte.
-    pub(super) per_byte: usize,
+    pub(in crate::passes) per_byte: usize,
 }
 
 impl Packing {
     /// The packing of `len` codes that takes the fewest bytes with its table of values of `value_bytes` each.
-    pub(super) fn smallest(base: usize, len: usize, value_bytes: usize) -> Self {
+    pub(in crate::passes) fn smallest(base: usize, len: usize, value_bytes: usize) -> Self {
         let base = base.clamp(2, BYTE);
         let all = (1..=8).map(|per_byte| Self { base, per_byte }).take_while(|packing| packing.entries() <= BYTE);
         all.min_by_key(|packing| packing.stored_bytes(len, value_bytes)).unwrap_or(Self { base, per_byte: 1 })
     }
 
     /// Rows of the table.
-    pub(super) fn entries(self) -> usize {
+    pub(in crate::passes) fn entries(self) -> usize {
         self.base.saturating_pow(self.per_byte as u32)
     }
 
     /// Bytes of packed codes and table.
-    pub(super) fn stored_bytes(self, len: usize, value_bytes: usize) -> usize {
+    pub(in crate::passes) fn stored_bytes(self, len: usize, value_bytes: usize) -> usize {
         len.div_ceil(self.per_byte) + self.entries() * self.per_byte * value_bytes
     }
 
     /// Codes in bytes; those that are missing in the last one are 0.
-    pub(super) fn pack(self, codes: &[u8]) -> Vec<u8> {
+    pub(in crate::passes) fn pack(self, codes: &[u8]) -> Vec<u8> {
         let byte =
             |digits: &[u8]| digits.iter().rev().fold(0, |byte, &digit| byte * self.base + usize::from(digit)) as u8;
         codes.chunks(self.per_byte).map(byte).collect()
     }
 
     /// The table `[entries, per_byte]`: the value of each digit of each byte.
-    pub(super) fn table(self, values: &[f32]) -> Vec<f32> {
+    pub(in crate::passes) fn table(self, values: &[f32]) -> Vec<f32> {
         let value = |digit: usize| values.get(digit).copied().unwrap_or_default();
         let digits =
             |entry: usize| (0..self.per_byte).map(move |place| entry / self.base.pow(place as u32) % self.base);

@@ -7,7 +7,7 @@ use crate::ir::{Graph, Tensor, ValueId};
 /// A constant that shifts the outputs of a layer: its bias, one that is added behind it, or the means of a
 /// BatchNormalization behind it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Bias {
+pub(in crate::passes) struct Bias {
     value: ValueId,
     /// What the constant changes by where outputs are to rise by 1.
     step: f64,
@@ -17,7 +17,7 @@ pub(super) struct Bias {
 
 impl Bias {
     /// The constant that shifts a layer of `rows` outputs, and nothing else.
-    pub(super) fn of(graph: &Graph, layer: &Layer, rows: usize) -> Option<Self> {
+    pub(in crate::passes) fn of(graph: &Graph, layer: &Layer, rows: usize) -> Option<Self> {
         let held = graph.node(layer.node);
         let scale = if held.is("Gemm") { f64::from(held.attr_float("alpha", 1.0)) } else { 1.0 };
         let own = graph.input(layer.node, 2).filter(|_| held.is_any(&["Conv", "Gemm"]));
@@ -47,7 +47,7 @@ impl Bias {
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn shift(self, original: &Graph, copy: &mut Graph, shifts: &[f64]) -> Result<()> {
+    pub(in crate::passes) fn shift(self, original: &Graph, copy: &mut Graph, shifts: &[f64]) -> Result<()> {
         let Some(old) = original.constant(self.value) else { return Ok(()) };
         let shift = |row: usize| shifts.get(row).copied().unwrap_or(0.0);
         let new = old.map_f64(|row, value| value + self.step * self.scale * shift(row))?;

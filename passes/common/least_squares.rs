@@ -1,4 +1,4 @@
-//! Least squares for the weights of a layer of which only some may stay.
+//! Least squares for the weights of a layer of which only some may stay, or that may have few values only.
 //!
 //! The layer gave `W x` and is to give the same from what it reads now, `z`. With `H = E[z z^T]`, `C = E[x z^T]` and a
 //! damping `d` that draws weights towards those they were, the weights of one row that stay, at the places `S`, solve
@@ -29,10 +29,10 @@ const TILE_ROWS: usize = 64;
 
 /// The equations for rows of weights that are multiplied by the same inputs.
 #[derive(Debug, Clone)]
-pub(super) struct Equations {
-    pub(super) dim: usize,
+pub(in crate::passes) struct Equations {
+    pub(in crate::passes) dim: usize,
     /// `H + d`, `dim` by `dim`.
-    pub(super) own: Vec<f64>,
+    pub(in crate::passes) own: Vec<f64>,
     /// `w (C + d)` for each row.
     goals: Vec<f64>,
     /// The means of what the layer reads now.
@@ -43,7 +43,7 @@ pub(super) struct Equations {
 
 impl Equations {
     /// Towards what rows gave in the original; `None` where the moments do not serve.
-    pub(super) fn corrected(pair: &PairGram, rows: &[f64], is_centred: bool) -> Option<Self> {
+    pub(in crate::passes) fn corrected(pair: &PairGram, rows: &[f64], is_centred: bool) -> Option<Self> {
         let dim = pair.copy().dim();
         let (means, original) = (pair.copy().means(), pair.original_means());
         let (mut own, mut cross) = (pair.copy().mean_products(), pair.mean_cross_products());
@@ -58,7 +58,7 @@ impl Equations {
     }
 
     /// Towards what rows give for the inputs that were measured; `None` where the moments do not serve.
-    pub(super) fn plain(gram: &Gram, rows: &[f64], is_centred: bool) -> Option<Self> {
+    pub(in crate::passes) fn plain(gram: &Gram, rows: &[f64], is_centred: bool) -> Option<Self> {
         let (dim, means) = (gram.dim(), gram.means());
         let mut own = gram.mean_products();
         if is_centred {
@@ -71,7 +71,7 @@ impl Equations {
     }
 
     /// `H + d` inverted, row by row; `None` where it cannot be.
-    pub(super) fn inverse(&self) -> Option<Vec<f64>> {
+    pub(in crate::passes) fn inverse(&self) -> Option<Vec<f64>> {
         let dim = self.dim;
         let inverse = self.matrix().llt(Side::Lower).ok()?.solve(Mat::<f64>::identity(dim, dim));
         let inverse: Vec<f64> = (0..dim).flat_map(|i| (0..dim).map(move |j| (i, j))).map(|at| inverse[at]).collect();
@@ -79,13 +79,23 @@ impl Equations {
     }
 
     /// `H + d` as a matrix.
-    pub(super) fn matrix(&self) -> MatRef<'_, f64> {
+    pub(in crate::passes) fn matrix(&self) -> MatRef<'_, f64> {
         MatRef::from_row_major_slice(&self.own, self.dim, self.dim)
+    }
+
+    /// `w (C + d)` for each row: what `(H + d) v` is for the best rows `v` there are.
+    pub(in crate::passes) fn goals(&self) -> &[f64] {
+        &self.goals
+    }
+
+    /// `(H + d) v` for each row `v`.
+    pub(in crate::passes) fn through(&self, rows: &[f64]) -> Vec<f64> {
+        product(rows, &self.own, self.dim)
     }
 
     /// The best rows whose weights are zero except where `stays` holds; `None` where they cannot be found. Where there are
     /// too many unknowns to solve for exactly, the search begins at `start`.
-    pub(super) fn solve(&self, stays: &[bool], start: &[f64]) -> Option<Vec<f64>> {
+    pub(in crate::passes) fn solve(&self, stays: &[bool], start: &[f64]) -> Option<Vec<f64>> {
         if stays.iter().all(|&stays| stays) {
             let factor = self.matrix().llt(Side::Lower).ok()?;
             let goals = MatRef::from_row_major_slice(&self.goals, self.goals.len() / self.dim.max(1), self.dim);
@@ -169,12 +179,12 @@ impl Equations {
     }
 
     /// What to add to the bias of each row so that the means of the output are as they were.
-    pub(super) fn shifts(&self, rows: &[f64]) -> Vec<f64> {
+    pub(in crate::passes) fn shifts(&self, rows: &[f64]) -> Vec<f64> {
         rows.chunks(self.dim).zip(&self.given).map(|(row, given)| given - dot(row, &self.means)).collect()
     }
 
     /// `E[(w z)^2]` over all rows, damping included.
-    pub(super) fn energy(&self, rows: &[f64]) -> f64 {
+    pub(in crate::passes) fn energy(&self, rows: &[f64]) -> f64 {
         let through = product(rows, &self.own, self.dim);
         rows.iter().zip(&through).map(|(weight, through)| weight * through).sum()
     }

@@ -1,0 +1,193 @@
+//! `ternary`: each weight is zero, or a scale, or its negative (Li, Liu, Zhang, Liu: *Ternary Weight Networks*, 2016);
+//! arithmetic stays in float.
+//!
+//! ```text
+//! Conv(x, w)  =>  w = Mul(Reshape(Gather(codebook, Cast(codes)), shape), scale)    Conv(x, w)
+//! ```
+//!
+//! Five weights are stored in a byte. Runtimes look them up once, when they load the model, so that it runs as fast as with
+//! floats. With one scale for a tensor the table holds the weights themselves, and there is no Mul.
+//!
+//! With calibration data, layers are fitted one after the other to what they gave in the original (see `fit`), on some of
+//! the samples; the result is used where it is closer to the original on the others than without. It is run against the
+//! original; where it misses the target, the tensors whose noise costs most for their bytes stay float.
+//!
+//! Left alone:
+//! 1. weights with values that are not finite, or of other types than 32-bit and 16-bit floats,
+//! 2. weights that are inputs or outputs of a graph, or that something reads as other than factors of a product,
+//! 3. weights that are too small to gain, and those of inner graphs and functions, which are not measured,
+//! 4. the first and the last layers, unless asked for.
+
+mod coded;
+mod fit;
+mod levels;
+mod options;
+mod plan;
+mod sequence;
+mod threshold;
+
+use rayon::prelude::*;
+
+use crate::data::Samples;
+use crate::error::Result;
+use crate::ir::{Graph, Model};
+use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
+use crate::passes::common::goal::worst;
+use crate::passes::common::holdout::Part;
+use crate::passes::common::trial::Trial;
+use crate::passes::common::within::on_samples;
+use coded::Coded;
+use levels::Level;
+use options::Settings;
+use plan::Candidate;
+
+/// What a user reads about the pass.
+pub(super) const INFO: PassInfo = PassInfo {
+    name: "ternary",
+    summary: "weights of three values, a scale with either sign and zero, five in a byte",
+    effect: Effect::Lossy,
+    scope: Scope::MainGraph,
+    // Slice with bounds that are inputs.
+    min_opset: Some(10),
+    may_grow: false,
+    options: options::OPTIONS,
+    build: |opts| Ok(Box::new(Ternary { settings: Settings::new(opts) })),
+};
+
+#[derive(Debug)]
+struct Ternary {
+    settings: Settings,
+}
+
+impl Pass for Ternary {
+    fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
+        self.settings.exclude.check(model)?;
+        cx.enter(&[]);
+        let (candidates, plain) = self.candidates(&model.graph, cx)?;
+        if candidates.is_empty() {
+            return Ok(Changed::No);
+        }
+        let parts = cx.env.calibration.filter(|_| self.settings.repairs).and_then(Part::split);
+        let (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>) = match &parts {
+            Some((fit, check)) => (Some(fit), Some(check)),
+            None => (None, cx.env.calibration),
+        };
+        let coded = self.closest(model, &candidates, plain, fit.zip(check), cx)?;
+        let levels = self.levels(model, (&candidates, &coded), check, cx)?;
+        let original = model.graph.clone();
+        let mut changed = Changed::No;
+        for ((candidate, coded), level) in candidates.iter().zip(&coded).zip(levels) {
+            if level == Level::Ternary {
+                put(&original, &mut model.graph, (candidate, coded), self.settings.is_shared, cx)?;
+                changed = Changed::Yes;
+            }
+        }
+        Ok(changed)
+    }
+}
+
+impl Ternary {
+    /// The weights that get smaller, by their own magnitudes.
+    fn candidates(&self, graph: &Graph, cx: &mut Cx<'_>) -> Result<(Vec<Candidate>, Vec<Coded>)> {
+        let found = plan::candidates(graph, &self.settings, cx);
+        let coded = found.par_iter().map(|candidate| candidate.coded(&self.settings, cx.env.scratch));
+        let coded = coded.collect::<Result<Vec<Coded>>>()?;
+        let (mut candidates, mut gaining) = (Vec::new(), Vec::new());
+        for (candidate, coded) in found.into_iter().zip(coded) {
+            let weights = &candidate.weights;
+            if coded.lookup.stored_bytes(graph.value(weights.value).name()) >= weights.tensor.byte_len() {
+                let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
+                cx.skipped(site, "so few weights share a table that the file would not get smaller");
+                continue;
+            }
+            candidates.push(candidate);
+            gaining.push(coded);
+        }
+        Ok((candidates, gaining))
+    }
+
+    /// Weights fitted to samples, where outputs are closer with those on samples that nothing was fitted to.
+    fn closest(
+        &self,
+        model: &Model,
+        candidates: &[Candidate],
+        plain: Vec<Coded>,
+        parts: Option<(&dyn Samples, &dyn Samples)>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<Coded>> {
+        let Some((fit, check)) = parts else { return Ok(plain) };
+        let all = vec![Level::Ternary; candidates.len()];
+        let both = || -> Result<(Vec<Coded>, (f64, f64))> {
+            let fitted = sequence::coded(model, candidates, &self.settings, fit, cx.env)?;
+            let trial = Trial::new(model, check, cx.env)?;
+            let noise = |coded: &[Coded]| -> Result<f64> {
+                Ok(worst(&trial.drift(&levels::draft(model, candidates, coded, &all)?)?))
+            };
+            let noises = (noise(&plain)?, noise(&fitted)?);
+            Ok((fitted, noises))
+        };
+        match both() {
+            Ok((fitted, (before, after))) => {
+                let (before_db, after_db) = (-10.0 * before.log10(), -10.0 * after.log10());
+                let is_closer = after < before;
+                let used = if is_closer { "fitted to" } else { "not fitted: no closer with" };
+                cx.note(format!(
+                    "{used} {}: {before_db:.1} -> {after_db:.1} dB on {}",
+                    fit.describe(),
+                    check.describe()
+                ));
+                Ok(if is_closer { fitted } else { plain })
+            }
+            Err(error) if error.kind().is_no_run() => {
+                cx.note(format!("weights are rounded by themselves: {}", error.what()));
+                Ok(plain)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How each candidate is kept. Random inputs stand in for samples; a model that cannot be run on those is not measured.
+    fn levels(
+        &self,
+        model: &Model,
+        coded: (&[Candidate], &[Coded]),
+        samples: Option<&dyn Samples>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<Level>> {
+        let lowest = || vec![Level::Ternary; coded.0.len()];
+        let Some(target) = self.settings.target else { return Ok(lowest()) };
+        let env = cx.env;
+        let reached = on_samples(model, samples, env, |samples| levels::reach(model, coded, target, samples, cx));
+        match reached {
+            Err(error) if samples.is_none() || error.kind().is_no_run() => {
+                cx.note(format!("layers are not measured: {}", error.what()));
+                Ok(lowest())
+            }
+            result => result,
+        }
+    }
+}
+
+/// Puts coded weights in place and says so.
+fn put(
+    original: &Graph,
+    graph: &mut Graph,
+    (candidate, coded): (&Candidate, &Coded),
+    is_shared: bool,
+    cx: &mut Cx<'_>,
+) -> Result<()> {
+    let weights = &candidate.weights;
+    let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
+    let bytes_after = coded.lookup.stored_bytes(graph.value(weights.value).name()) as f64;
+    coded.put(original, graph, candidate)?;
+    let figures = [
+        ("snr_db", 10.0 * (coded.signal / coded.error).log10()),
+        ("sparsity", coded.sparsity),
+        ("bytes_before", weights.tensor.byte_len() as f64),
+        ("bytes_after", bytes_after),
+    ];
+    let scale = if is_shared { "a scale in all" } else { "a scale a channel" };
+    let fitted = if coded.is_fitted() { ", fitted" } else { "" };
+    cx.measured(site, format!("{scale}, {}{fitted}", coded.lookup.describe()), &figures);
+    Ok(())
+}

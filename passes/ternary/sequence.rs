@@ -1,0 +1,68 @@
+//! Layer after layer: each is fitted to what it gave in the original, from what those before it, already coded, hand on.
+
+use super::coded::{Coded, Levels};
+use super::fit;
+use super::options::Settings;
+use super::plan::Candidate;
+use crate::calib::{self, Layer, PairGram};
+use crate::data::Samples;
+use crate::error::Result;
+use crate::ir::{Model, NodeId};
+use crate::pass::Env;
+use crate::passes::common::stages::stages;
+
+/// Stages between which the models are run again, at most: each costs all samples.
+const MAX_STAGES: usize = 32;
+
+/// All candidates, coded: layers by what they read, the rest by themselves.
+///
+/// # Errors
+/// Fails where no backend can run the model, or a sample cannot be read or run.
+pub(super) fn coded(
+    model: &Model,
+    candidates: &[Candidate],
+    settings: &Settings,
+    samples: &dyn Samples,
+    env: &Env<'_>,
+) -> Result<Vec<Coded>> {
+    let mut copy = model.clone();
+    let mut found: Vec<Option<Coded>> = vec![None; candidates.len()];
+    for (index, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| candidate.layer.is_none()) {
+        let coded = candidate.coded(settings, env.scratch)?;
+        coded.put(&model.graph, &mut copy.graph, candidate)?;
+        found[index] = Some(coded);
+    }
+    let ordered = in_order(candidates, &model.graph.topological_order()?);
+    env.progress.start("fitting layers", ordered.len() as u64);
+    for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
+        let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
+        for round in calib::rounds(&layers) {
+            let moments = calib::measure_pairs(model, &copy, &round, samples, env)?;
+            for (index, layer) in stage.iter().filter(|(_, layer)| round.contains(layer)) {
+                let candidate = &candidates[*index];
+                let levels = moments.of(layer).and_then(|pairs| fitted(candidate, pairs, settings));
+                let coded = match levels {
+                    Some(levels) => Coded::new(candidate, &levels, settings.is_shared, env.scratch)?,
+                    None => candidate.coded(settings, env.scratch)?,
+                };
+                coded.put(&model.graph, &mut copy.graph, candidate)?;
+                found[*index] = Some(coded);
+                env.progress.advance(1);
+            }
+        }
+    }
+    env.progress.finish();
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn fitted(candidate: &Candidate, pairs: &[PairGram], settings: &Settings) -> Option<Levels> {
+    fit::fit(&candidate.rows(), pairs, candidate.bias.is_some(), settings.is_shared)
+}
+
+/// The candidates that are weights of layers, in the order in which the model computes those.
+fn in_order<'c>(candidates: &'c [Candidate], order: &[NodeId]) -> Vec<(usize, &'c Layer)> {
+    let mut found: Vec<(usize, &Layer)> =
+        candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?))).collect();
+    found.sort_by_key(|(index, layer)| (order.iter().position(|&node| node == layer.node), *index));
+    found
+}
