@@ -111,7 +111,7 @@ fn an_accepted_result_is_told_in_three_forms() {
     for words in ["x smaller", " dB", "% of top answers agree", "accepted"] {
         assert!(sentence.contains(words), "{sentence}");
     }
-    assert_eq!(report["layers"]["layers"].as_array().unwrap().is_empty(), false);
+    assert!(!report["layers"]["layers"].as_array().unwrap().is_empty());
     let weights = report["largest_weights"].as_array().unwrap();
     assert!(
         weights.iter().all(|weight| weight["bytes_after"].as_u64() < weight["bytes_before"].as_u64()),
@@ -161,7 +161,7 @@ fn names_from_a_model_are_never_markup() {
          g (float[2,64] x) => (float[2,64] \"{quoted}\") < float[64,64] \"w{quoted}\" = rand(1) > {{\n  \
          [\"n{quoted}\"] \"{quoted}\" = MatMul(x, \"w{quoted}\")\n}}\n"
     );
-    let model = text::parse_model(&source).unwrap();
+    let model = text::parse(&source).unwrap();
     let file = sandbox.path("<img src=x>.onnx");
     fs::write(&file, encode(&model, &EncodeOptions::default()).unwrap().to_bytes()).unwrap();
     let args = ["<img src=x>.onnx", "-p", "quant8=weights", "--inputs", "synthetic:3", "--dry-run", "-q"];
