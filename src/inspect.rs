@@ -138,6 +138,19 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     })
 }
 
+/// The operators of every graph of a model with the constants they read, in falling order of bytes.
+///
+/// # Errors
+/// As [`Model::visit_graphs`].
+pub(crate) fn operator_shares(model: &Model) -> Result<Vec<OperatorShare>> {
+    let mut parts = Parts::default();
+    model.visit_graphs(|graph, path| {
+        parts.add(graph, path);
+        Ok(())
+    })?;
+    Ok(sorted(parts.operators, |share| share.constant_bytes))
+}
+
 fn opsets(model: &Model) -> BTreeMap<String, i64> {
     let name = |domain: String| if domain.is_empty() { "ai.onnx".to_owned() } else { domain };
     model.opsets().into_iter().map(|(domain, version)| (name(domain), version)).collect()

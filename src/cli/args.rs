@@ -180,7 +180,7 @@ pub(super) struct Running {
 #[derive(Debug, Args)]
 pub(super) struct ShrinkArgs {
     /// The ONNX model
-    #[arg(value_name = "MODEL", required = true)]
+    #[arg(value_name = "MODEL", required_unless_present = "report_schema")]
     pub(super) model: Option<PathBuf>,
     /// Passes to run, in order: PASS[=OPTION[:OPTION...]][,PASS...]
     #[arg(short, long, value_name = "PIPELINE", default_value = "simplify")]
@@ -228,9 +228,15 @@ pub(super) struct ShrinkArgs {
     /// Write weights of at least MIN_BYTES (1024 unless told) to a side file FILE.data
     #[arg(long, value_name = "MIN_BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "1024")]
     pub(super) external_data: Option<u64>,
-    /// Write the report as JSON to a file
+    /// Write a report: FILE.html for people, FILE.json, or FILE.md; may be repeated
+    ///
+    /// What was done and why, sizes and drift by layer, weights before and after. The page loads nothing. Written also
+    /// where the result is refused.
     #[arg(long, value_name = "FILE")]
-    pub(super) report: Option<PathBuf>,
+    pub(super) report: Vec<PathBuf>,
+    /// Print the JSON Schema of --report FILE.json
+    #[arg(long, exclusive = true)]
+    pub(super) report_schema: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -16,6 +16,7 @@ mod passes;
 mod print;
 mod progress;
 mod reduce;
+mod report;
 mod shrink;
 mod style;
 mod verify;

@@ -1,37 +1,38 @@
 //! `onnx-shrink MODEL -p PIPELINE -o OUT`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onnx_shrink::pass::RemarkKind;
 use onnx_shrink::pass::pipeline::{Pipeline, Step};
 use onnx_shrink::pass::report::StepReport;
+use onnx_shrink::report;
 use onnx_shrink::shrink::{Bisection, Report, ShrinkOptions, Shrunk, Status, shrink};
 use onnx_shrink::{Error, Result};
 
 use super::args::{Running, ShrinkArgs};
 use super::progress::Bars;
+use super::report::{Reports, command_line};
 use super::{drift_table, json, style, to_stdout, to_stdout_json};
 
 /// Runs the command; a result that is refused is an error after its report.
 pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
+    if args.report_schema {
+        return to_stdout(report::REPORT_SCHEMA.as_bytes());
+    }
     let Some(model) = &args.model else { return Err(Error::usage("no model is named")) };
     if args.output.is_none() && !args.dry_run {
         return Err(Error::usage("no output is named")
             .expected("-o FILE, or --dry-run to write nothing")
             .help(format!("for instance: onnx-shrink {} -p {} -o small.onnx", model.display(), args.passes)));
     }
-    // Before the work begins: a report that cannot be written should not cost an hour of it.
-    if let Some(path) = &args.report
-        && let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
-    {
-        return Err(Error::usage(format!("the folder of the report `{}` does not exist", path.display()))
-            .expected(format!("a folder `{}`", folder.display()))
-            .help("make it first, or name another report"));
-    }
-    let options = options(args)?;
-    let Shrunk { report, refusal } = shrink(model, &options, &Bars::new(args.common.quiet))?;
-    if let Some(path) = &args.report {
-        std::fs::write(path, json(&report)?).map_err(|e| Error::io("write the report to", path, e))?;
+    let files = [&args.output, &args.stats].into_iter().flatten().chain(&args.stats_in).map(PathBuf::as_path);
+    let data = [&args.inputs, &args.eval_inputs].into_iter().flatten().map(Path::new);
+    let others: Vec<&Path> = [model.as_path()].into_iter().chain(files).chain(data).collect();
+    let reports = Reports::reserve(&args.report, &others)?;
+    let options = ShrinkOptions { detail: !reports.is_empty(), ..options(args)? };
+    let Shrunk { report, refusal, detail } = shrink(model, &options, &Bars::new(args.common.quiet))?;
+    if !reports.is_empty() {
+        reports.write(&report::Report::new(report.clone(), detail, refusal.as_ref(), command_line()))?;
     }
     if args.json {
         to_stdout_json(&report)?;

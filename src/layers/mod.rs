@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::backend::ModelBytes;
 use crate::data::Samples;
 use crate::error::Result;
-use crate::ir::Model;
+use crate::ir::{Graph, Model, ValueId};
 use crate::shrink::Comparing;
 
 /// More samples than that change little about which layer is worst, and cost memory and time.
@@ -78,4 +78,12 @@ pub fn layers(
 ) -> Result<LayersReport> {
     let pairs = align::pairs(&reference.graph, &candidate.graph)?;
     measure::measure((reference, candidate), (reference_file, candidate_file), &pairs, samples, how)
+}
+
+/// The values of two graphs that stand for each other, in the order of the reference.
+///
+/// # Errors
+/// Fails where a graph has a cycle.
+pub(crate) fn paired(reference: &Graph, candidate: &Graph) -> Result<Vec<(ValueId, ValueId)>> {
+    Ok(align::pairs(reference, candidate)?.into_iter().map(|pair| (pair.reference, pair.candidate)).collect())
 }

@@ -17,6 +17,7 @@ use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::{Pipeline, Plan};
 use crate::pass::{Effect, Env, Progress, Scratch, StatisticsFiles};
+use crate::report::{self, Detail};
 
 /// What a pass that may cost bytes may cost: this part of the input ...
 const ALLOWANCE_SHARE: u64 = 100;
@@ -142,6 +143,19 @@ impl<'a> Job<'a> {
                 Ok((validation, too_large.or(refusal.map(with_advice))))
             }
         }
+    }
+
+    /// Measures what only a report shows, on the file that was or would be written.
+    pub(super) fn detail(&self, encoded: &Encoded, data: Option<&Data>, staging: &Staging) -> Result<Detail> {
+        if !staging.model().exists() {
+            staging.write(encoded)?;
+        }
+        let (before, after) = (Input::open(&self.path)?, Input::open(staging.model())?);
+        let samples = match data.map(|data| &data.evaluation) {
+            Some(Ok(samples)) if self.options.inputs.is_some() || self.options.eval_inputs.is_some() => Ok(&**samples),
+            _ => Err("no data was given with --inputs or --eval-inputs"),
+        };
+        report::collect(&before, &after, samples, &self.how)
     }
 
     /// Why the result is refused, where it takes more room than the input.

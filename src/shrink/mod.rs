@@ -18,6 +18,7 @@ use crate::input::Input;
 use crate::output::Staging;
 use crate::pass::Progress;
 use crate::pass::pipeline::Pipeline;
+use crate::report::Detail;
 use crate::validate::Gate;
 
 use destination::Destination;
@@ -69,6 +70,8 @@ pub struct ShrinkOptions {
     pub verify_each: bool,
     /// Find the step and the operator where a gate breaks first, if the result drifted too far.
     pub bisect: bool,
+    /// Measure what only a report shows: sizes by part, drift by layer.
+    pub detail: bool,
     /// Put initializers of at least this many bytes into a side file.
     pub external_from_bytes: Option<u64>,
 }
@@ -92,6 +95,7 @@ impl ShrinkOptions {
             stop_after: None,
             verify_each: false,
             bisect: false,
+            detail: false,
             external_from_bytes: None,
         }
     }
@@ -106,6 +110,8 @@ pub struct Shrunk {
     /// [`Drift`](crate::ErrorKind::Drift), [`WorseFile`](crate::ErrorKind::WorseFile) or
     /// [`CannotValidate`](crate::ErrorKind::CannotValidate).
     pub refusal: Option<Error>,
+    /// What only a report shows, where the options ask for it.
+    pub detail: Option<Detail>,
 }
 
 /// Runs a pipeline on a model file, compares the result with the original and writes it.
@@ -131,14 +137,21 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let before = job.input_report(&model);
     let run = job.transform(plan, &mut model, &data, staging.folder())?;
     let encoded = job.encode(&mut model, &run, &destination.side_name)?;
-    let again = if options.bisect { data.again() } else { None };
+    let again = if options.bisect || options.detail { data.again() } else { None };
     let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
 
     let bisection = match (&again, &refusal) {
-        (Some(data), Some(error)) if matches!(error.kind(), ErrorKind::Drift | ErrorKind::WorseFile) => {
+        (Some(data), Some(error))
+            if options.bisect && matches!(error.kind(), ErrorKind::Drift | ErrorKind::WorseFile) =>
+        {
             bisect::bisect(&job, Input::open(path)?.model, &run, data, staging.folder())?
         }
         _ => None,
+    };
+    // While the input is what it was, and the result is there even if it is refused.
+    let detail = match options.detail {
+        true => Some(job.detail(&encoded, again.as_ref(), &staging)?),
+        false => None,
     };
     let written = options.output.is_some() && (refusal.is_none() || options.force);
     if written {
@@ -168,5 +181,5 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
         written,
         seconds: start.elapsed().as_secs_f64(),
     };
-    Ok(Shrunk { report, refusal })
+    Ok(Shrunk { report, refusal, detail })
 }

@@ -1,4 +1,4 @@
-//! The report of a run: what `--json` prints and `--report` writes.
+//! The report of a run: what `--json` prints, and the base of what `--report` writes.
 //!
 //! The JSON form is versioned: fields may be added, but none changes its meaning or goes while [`REPORT_VERSION`] stays.
 

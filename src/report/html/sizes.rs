@@ -1,0 +1,87 @@
+//! Sizes before and after: of everything, by operator, by weight.
+
+use super::charts::{Row, bars};
+use super::{Report, code, legend, table};
+use crate::error::Result;
+use crate::report::words;
+
+/// So many kinds of operators are shown.
+const MOST_OPERATORS: usize = 15;
+
+pub(super) fn summary(report: &Report) -> String {
+    let (before, after) = (&report.run.input, &report.run.output);
+    let cells = |name: &str, before: String, after: String, note: String| vec![name.to_owned(), before, after, note];
+    let rows = [
+        cells(
+            "bytes",
+            words::grouped(before.total_bytes()),
+            words::grouped(after.total_bytes()),
+            words::ratio(report.run.ratio),
+        ),
+        cells(
+            "operators",
+            words::grouped(before.census.nodes),
+            words::grouped(after.census.nodes),
+            words::difference(before.census.nodes, after.census.nodes),
+        ),
+        cells(
+            "bytes of constants",
+            words::grouped(before.census.constant_bytes),
+            words::grouped(after.census.constant_bytes),
+            words::difference(before.census.constant_bytes, after.census.constant_bytes),
+        ),
+        cells("zero weights", words::percent(before.sparsity), words::percent(after.sparsity), String::new()),
+    ];
+    format!("<p>Pipeline: {}</p>\n", code(&report.run.pipeline)) + &table(&["", "before", "after", ""], 1, &rows)
+}
+
+pub(super) fn charts(report: &Report) -> Result<String> {
+    let Some(detail) = &report.detail else { return Ok(String::new()) };
+    let mut text = String::from("<h2>Where the bytes are</h2>\n") + &legend("before", "after");
+    let operators: Vec<Row> = detail
+        .operators
+        .iter()
+        .filter(|size| size.bytes_before + size.bytes_after > 0)
+        .take(MOST_OPERATORS)
+        .map(|size| {
+            let bar = |bytes: u64, nodes: u64| {
+                let figure = if nodes == 0 { "none".to_owned() } else { format!("{} in {nodes}", words::bytes(bytes)) };
+                (bytes as f64, figure)
+            };
+            Row {
+                name: size.operator.clone(),
+                bars: [bar(size.bytes_before, size.nodes_before), bar(size.bytes_after, size.nodes_after)],
+            }
+        })
+        .collect();
+    if !operators.is_empty() {
+        text += "<h3>By operator</h3>\n<p class=\"muted\">Bytes of constants, by the kind of operator that reads them \
+                 first, and how many of those there are. Operators that restore compressed weights read them in place \
+                 of the layers.</p>\n";
+        text += &format!(
+            "<figure class=\"scroll wide\">{}</figure>\n",
+            bars(&operators, "Bytes of constants by operator, before and after")?
+        );
+    }
+    let weights: Vec<Row> = detail
+        .largest_weights
+        .iter()
+        .map(|size| {
+            let after = match (size.bytes_after, &size.type_after) {
+                (Some(bytes), Some(ty)) => (bytes as f64, format!("{} {}", words::bytes(bytes), words::element(ty))),
+                _ => (0.0, "not found in the result".to_owned()),
+            };
+            let before = format!("{} {}", words::bytes(size.bytes_before), words::element(&size.ty));
+            Row { name: size.name.clone(), bars: [(size.bytes_before as f64, before), after] }
+        })
+        .collect();
+    if !weights.is_empty() {
+        text += "<h3>The largest weights</h3>\n<p class=\"muted\">What each takes, with scales and all else it is \
+                 restored from.</p>\n";
+        text += &format!(
+            "<figure class=\"scroll wide\">{}</figure>\n",
+            bars(&weights, "Bytes of the largest weights, before and after")?
+        );
+    }
+    Ok(text)
+}

@@ -1,0 +1,125 @@
+//! Figures and names as reports show them.
+
+use crate::pass::RemarkKind;
+use crate::validate::OutputDrift;
+
+/// Names longer than this are cut in the middle: their ends tell more than what lies between.
+const NAME_WIDTH: usize = 44;
+
+/// A number with its digits in groups: `22,713,344`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A number of bytes, short: `1.73 MB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    let scaled = |unit: f64, name: &str| format!("{:.3} {name}", Significant(bytes as f64 / unit));
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => scaled(1e3, "kB"),
+        1_000_000..1_000_000_000 => scaled(1e6, "MB"),
+        _ => scaled(1e9, "GB"),
+    }
+}
+
+/// A number with as many digits as the precision says.
+struct Significant(f64);
+
+impl std::fmt::Display for Significant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digits = f.precision().unwrap_or(3);
+        let before = if self.0 >= 100.0 { 3 } else { 1 + usize::from(self.0 >= 10.0) };
+        write!(f, "{:.*}", digits.saturating_sub(before), self.0)
+    }
+}
+
+/// How a result compares in size.
+pub(super) fn ratio(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio >= 1.0 => format!("{ratio:.2} x smaller"),
+        ratio if ratio > 0.0 => format!("{:.2} x larger", 1.0 / ratio),
+        _ => "of unknown size".to_owned(),
+    }
+}
+
+/// A share as percent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A ratio in decibels, or that there is no drift.
+pub(super) fn decibels(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "none".to_owned(), |db| format!("{db:.1} dB"))
+}
+
+/// The drift of an output, in a few words.
+pub(super) fn drift(output: &OutputDrift) -> String {
+    match output.snr_db {
+        _ if output.mismatch.is_some() => "another shape".to_owned(),
+        _ if output.exact => "exact".to_owned(),
+        Some(snr) => format!("{snr:.1} dB"),
+        None if output.is_numeric() => "equal".to_owned(),
+        None => format!("{} equal", percent(output.equal)),
+    }
+}
+
+/// A figure that may be missing.
+pub(super) fn figure(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+/// What sort of remark it is, in front of its text.
+pub(super) fn remark_kind(kind: RemarkKind) -> &'static str {
+    match kind {
+        RemarkKind::Applied => "done: ",
+        RemarkKind::Skipped => "left alone: ",
+        RemarkKind::Note => "",
+    }
+}
+
+/// The element type of a tensor type: `float` of `float[64,3]`.
+#[cfg(feature = "cli")]
+pub(super) fn element(ty: &str) -> &str {
+    ty.split('[').next().unwrap_or(ty)
+}
+
+/// How much was added or taken away.
+pub(super) fn difference(before: u64, after: u64) -> String {
+    match after.cmp(&before) {
+        std::cmp::Ordering::Less => format!("-{}", grouped(before - after)),
+        std::cmp::Ordering::Equal => "0".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", grouped(after - before)),
+    }
+}
+
+/// A name that fits into a chart or a table, without characters that would break it.
+pub(super) fn shortened(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let length = name.chars().count();
+    if length <= NAME_WIDTH {
+        return name;
+    }
+    let part = NAME_WIDTH / 2 - 2;
+    name.chars().take(part).chain("...".chars()).chain(name.chars().skip(length - part)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        let shown: Vec<String> = [0, 999, 1_000, 442_502, 1_725_610, 45_000_000, 2_500_000_000].map(bytes).to_vec();
+        assert_eq!(shown, ["0 B", "999 B", "1.00 kB", "443 kB", "1.73 MB", "45.0 MB", "2.50 GB"]);
+        assert_eq!(ratio(3.899), "3.90 x smaller");
+        assert_eq!(ratio(0.5), "2.00 x larger");
+    }
+}

@@ -1,0 +1,211 @@
+//! `--report`: pages that a stranger understands and that run nothing, JSON by its schema, Markdown with tables.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use onnx_shrink::ir::text;
+use onnx_shrink::onnx::{EncodeOptions, encode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A folder with the digits model in it.
+struct Sandbox(TempDir);
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let sandbox = Self(tempfile::tempdir().unwrap());
+        fs::copy(Path::new(ROOT).join("testdata/lenet5.onnx"), sandbox.path("model.onnx")).unwrap();
+        sandbox
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name)).unwrap()
+    }
+
+    #[track_caller]
+    fn run(&self, code: i32, args: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onnx-shrink"));
+        let output = command.current_dir(self.0.path()).env_remove("RUST_LOG").args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        assert_eq!(ran.code, Some(code), "{}\n{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn digits(name: &str) -> String {
+    Path::new(ROOT).join("testdata").join(name).to_str().unwrap().to_owned()
+}
+
+/// Nothing is loaded and nothing runs.
+#[track_caller]
+fn assert_self_contained(page: &str) {
+    for word in ["http://", "https://", "<script", "<link", "<img", "<iframe", "@import", "url(", "src=", "href="] {
+        assert!(!page.contains(word), "the page contains `{word}`");
+    }
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("default-src 'none'"));
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("@media print"));
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    assert_eq!(page.matches("<div").count(), page.matches("</div>").count());
+}
+
+#[track_caller]
+fn assert_valid(schema: &Value, instance: &Value) {
+    let validator = jsonschema::validator_for(schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{instance:#}");
+}
+
+#[test]
+fn an_accepted_result_is_told_in_three_forms() {
+    let sandbox = Sandbox::new();
+    let args = [
+        "model.onnx",
+        "-p",
+        "simplify,quant8=weights",
+        "--eval-inputs",
+        &digits("digits_test.npz"),
+        "-o",
+        "small.onnx",
+        "--report",
+        "r.html",
+        "--report",
+        "r.json",
+        "--report",
+        "r.md",
+    ];
+    sandbox.run(0, &args);
+    assert_eq!(sandbox.names(), ["model.onnx", "r.html", "r.json", "r.md", "small.onnx"]);
+
+    let schema: Value = serde_json::from_str(&sandbox.run(0, &["--report-schema"]).stdout).unwrap();
+    let report = sandbox.json("r.json");
+    assert_valid(&schema, &report);
+    assert_eq!(report["schema"], schema["properties"]["schema"]["const"]);
+    let sentence = report["verdict"]["sentence"].as_str().unwrap();
+    for words in ["x smaller", " dB", "% of top answers agree", "accepted"] {
+        assert!(sentence.contains(words), "{sentence}");
+    }
+    assert!(!report["layers"]["layers"].as_array().unwrap().is_empty());
+    let weights = report["largest_weights"].as_array().unwrap();
+    assert!(
+        weights.iter().all(|weight| weight["bytes_after"].as_u64() < weight["bytes_before"].as_u64()),
+        "{weights:#?}"
+    );
+    assert!(!report["histograms"].as_array().unwrap().is_empty());
+    assert_eq!(report["output_file"]["bytes"], fs::metadata(sandbox.path("small.onnx")).unwrap().len());
+    assert!(report["command"].as_str().unwrap().starts_with("onnx-shrink model.onnx -p simplify,quant8=weights"));
+
+    let page = sandbox.text("r.html");
+    assert_self_contained(&page);
+    for words in [sentence, "Drift by layer", "The largest weights", "Weights before and after", "quant8=weights"] {
+        assert!(page.contains(words), "no `{words}`");
+    }
+    assert!(page.contains(report["output_file"]["sha256"].as_str().unwrap()));
+
+    let markdown = sandbox.text("r.md");
+    assert!(markdown.contains(sentence) && markdown.contains("| | before | after |\n|---|--:|--:|\n"), "{markdown}");
+    assert!(markdown.contains("| output | drift |"), "{markdown}");
+}
+
+#[test]
+fn a_refused_result_is_told_too() {
+    let sandbox = Sandbox::new();
+    let args = ["model.onnx", "-p", "prune=0.97", "--max-drift", "snr=90", "-o", "small.onnx"];
+    sandbox.run(1, &[&args[..], &["--report", "r.html", "--report", "r.json", "-q"]].concat());
+    assert_eq!(sandbox.names(), ["model.onnx", "r.html", "r.json"], "the result is not there");
+    let report = sandbox.json("r.json");
+    let sentence = report["verdict"]["sentence"].as_str().unwrap();
+    assert_eq!(report["verdict"]["accepted"], false);
+    for words in ["Refused, nothing written", "drifted too far", "snr=90"] {
+        assert!(sentence.contains(words), "{sentence}");
+    }
+    assert!(report["layers_reason"].as_str().unwrap().contains("--inputs"));
+    let page = sandbox.text("r.html");
+    assert_self_contained(&page);
+    assert!(page.contains("verdict bad") && page.contains("failed</span>"));
+}
+
+#[test]
+fn names_from_a_model_are_never_markup() {
+    const EVIL: &str = "<script>alert(1)</script>\" onload='x'";
+    let sandbox = Sandbox::new();
+    let quoted = EVIL.replace('"', "\\\"");
+    let source = format!(
+        "<ir_version: 8, opset_import: [\"\" : 13]>\n\
+         g (float[2,64] x) => (float[2,64] \"{quoted}\") < float[64,64] \"w{quoted}\" = rand(1) > {{\n  \
+         [\"n{quoted}\"] \"{quoted}\" = MatMul(x, \"w{quoted}\")\n}}\n"
+    );
+    let model = text::parse(&source).unwrap();
+    let file = sandbox.path("<img src=x>.onnx");
+    fs::write(&file, encode(&model, &EncodeOptions::default()).unwrap().to_bytes()).unwrap();
+    let args = ["<img src=x>.onnx", "-p", "quant8=weights", "--inputs", "synthetic:3", "--dry-run", "-q"];
+    sandbox.run(0, &[&args[..], &["--report", "r.html", "--report", "r.md"]].concat());
+    let page = sandbox.text("r.html");
+    assert!(page.contains("&lt;script&gt;"), "{page}");
+    for word in ["<script", "<img", "\" onload"] {
+        assert!(!page.contains(word), "the page contains `{word}`");
+    }
+    assert!(!sandbox.text("r.md").replace(&format!("`{EVIL}`"), "").contains("\n<script"));
+}
+
+#[test]
+fn equal_runs_give_equal_reports_but_for_times() {
+    let sandbox = Sandbox::new();
+    let run = || {
+        let args = ["model.onnx", "-p", "fp16", "-o", "small.onnx", "-q", "--report", "r.html", "--report", "r.json"];
+        sandbox.run(0, &args);
+        let page = sandbox.text("r.html");
+        let (before, times) = page.split_once("<details id=\"times\">").unwrap();
+        let mut report = sandbox.json("r.json");
+        report["seconds"] = Value::Null;
+        report["steps"].as_array_mut().unwrap().iter_mut().for_each(|step| step["seconds"] = Value::Null);
+        (before.to_owned(), times.split_once("</details>").unwrap().1.to_owned(), report.to_string())
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn says_what_is_wrong_with_a_report() {
+    let sandbox = Sandbox::new();
+    let before = fs::read(sandbox.path("model.onnx")).unwrap();
+    fs::copy(sandbox.path("model.onnx"), sandbox.path("model.json")).unwrap();
+    let fails = |args: &[&str], words: &str| {
+        let ran = sandbox.run(2, args);
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    };
+    fails(&["model.onnx", "--dry-run", "--report", "r.pdf"], ".html, .json or .md");
+    fails(&["model.onnx", "--dry-run", "--report", "report"], ".html, .json or .md");
+    fails(&["model.onnx", "--dry-run", "--report", "model.onnx"], ".html, .json or .md");
+    fails(&["model.json", "--dry-run", "--report", "model.json"], "would be written over");
+    fails(&["model.onnx", "--dry-run", "--report", "r.md", "--report", "./r.md"], "would be written over");
+    fails(&["model.onnx", "--dry-run", "--report", "no/r.md"], "the folder of the report");
+    assert_eq!(fs::read(sandbox.path("model.onnx")).unwrap(), before);
+    assert_eq!(fs::read(sandbox.path("model.json")).unwrap(), before);
+    assert_eq!(sandbox.names(), ["model.json", "model.onnx"]);
+}
