@@ -23,7 +23,8 @@ impl Medium {
         }
     }
 
-    /// In words, in the plural.
+    /// In words, for a build that cannot read it.
+    #[cfg(not(feature = "media"))]
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Image => "images",

@@ -7,7 +7,9 @@
 //! | `FOLDER` of `.npz` or `.npy` files | those of each file, in the order of their names |
 //! | `FOLDER` of `test_data_set_N` folders | one each, from its `input_K.pb`; K is the position among the inputs |
 //! | `FOLDER` with `input_K.pb` files | one |
-//! | `FOLDER` of images, or of a folder for each class | one each, prepared as `:key=value` behind the path says |
+//! | `FOLDER` of images or of `.wav` files, or of a folder for each class | one each, prepared as `:key=value` behind the path says |
+//! | `FILE.jsonl` | an object a line, from the names of inputs to nested lists |
+//! | `FILE.csv` | the token ids of one text a line |
 //! | `synthetic[:N]` | N seeded random ones, 8 unless told |
 
 mod arrays;
@@ -18,13 +20,17 @@ mod folder;
 mod hints;
 #[cfg(feature = "media")]
 mod images;
+mod lines;
 mod listing;
 mod npy;
 mod npz;
 mod rows;
+#[cfg(feature = "media")]
+mod sound;
 mod spec;
 mod stored;
 mod synthetic;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -161,7 +167,14 @@ fn open_path(text: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> 
     {
         return open_media(listing, spec, options);
     }
+    let is = |wanted: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
+    if is("csv") && path.is_file() {
+        return tokens::open(&path, spec, options);
+    }
     spec.finish("arrays")?;
+    if is("jsonl") && path.is_file() {
+        return Ok(Box::new(lines::JsonLines::open(&path, options.signature)?));
+    }
     match path.is_dir() {
         true => Ok(Box::new(folder::FolderSamples::open(&path, options.signature)?)),
         false => Ok(Box::new(arrays::ArraySamples::load(&path, options.signature)?)),
@@ -169,11 +182,14 @@ fn open_path(text: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> 
 }
 
 /// What `--inputs` takes, in words.
-const KINDS: &str = "an .npz or .npy file, a folder of them, of images or of test_data_set_* folders, or synthetic[:N]";
+const KINDS: &str = "an .npz, .npy, .jsonl or .csv file, a folder of arrays, of images, of .wav files or of test_data_set_* folders, or synthetic[:N]";
 
 #[cfg(feature = "media")]
 fn open_media(listing: listing::Listing, spec: spec::Spec, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
-    images::open(listing, spec, options)
+    match listing.medium {
+        listing::Medium::Image => images::open(listing, spec, options),
+        listing::Medium::Sound => sound::open(listing, spec, options),
+    }
 }
 
 #[cfg(not(feature = "media"))]
