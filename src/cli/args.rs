@@ -201,6 +201,14 @@ pub(super) struct ShrinkArgs {
     /// An .npz file (one array for each input), an .npy file, a folder of those or of ONNX test_data_set_* folders, or
     /// synthetic[:N]. An array with one dimension more than its input holds one sample after the other. An array `label`
     /// holds the right classes.
+    ///
+    /// A folder of images (png, jpeg, bmp, webp) or .wav files, or a folder for each class: FOLDER[:key=value...]. For
+    /// images: resize=256, crop=224, scale=1/255, mean=0.485/0.456/0.406, std=0.229/0.224/0.225, order=rgb|bgr|grey,
+    /// layout=nchw|nhwc, limit=N; for sound: rate=16000, length=N, scale=1, limit=N. What is not said follows from the
+    /// model's input, and the report tells it.
+    ///
+    /// A .jsonl file (an object a line, from the names of inputs to nested lists), or a .csv file of token ids, one text a
+    /// line: FILE.csv[:pad=ID:length=N:limit=N].
     #[arg(long, value_name = "DATA")]
     pub(super) inputs: Option<String>,
     /// Inputs to compare on, where they should be others than those to calibrate on

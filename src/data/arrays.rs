@@ -40,7 +40,7 @@ impl ArraySamples {
             Some("npz") => read_archive(path, signature),
             Some("npy") => read_single(path, signature),
             _ => Err(Error::usage(format!("`{}` is no kind of input data that is known", path.display()))
-                .expected("an .npz or .npy file, a folder of them or of test_data_set_* folders, or synthetic[:N]")),
+                .expected(super::KINDS)),
         };
         arrays.and_then(|arrays| Self::new(path, arrays, signature)).map_err(|e| e.in_file(path))
     }

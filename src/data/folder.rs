@@ -104,6 +104,26 @@ impl Samples for FolderSamples {
     }
 }
 
+/// Whether a folder holds arrays or ONNX test data.
+///
+/// # Errors
+/// Fails where it cannot be read.
+pub(super) fn holds_arrays(path: &Path) -> Result<bool> {
+    let read_error = |e| Error::io("read the folder", path, e);
+    for entry in std::fs::read_dir(path).map_err(read_error)? {
+        let name = entry.map_err(read_error)?.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".npz")
+            || name.ends_with(".npy")
+            || name.starts_with("test_data_set_")
+            || name == "input_0.pb"
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The files or folders of a folder that hold samples, in order.
 fn members(path: &Path) -> Result<Vec<PathBuf>> {
     let read_error = |e| Error::io("read the folder", path, e);
@@ -129,7 +149,7 @@ fn members(path: &Path) -> Result<Vec<PathBuf>> {
         (false, true) => Ok(sets.into_iter().map(|(_, file)| file).collect()),
         (true, false) => Ok(arrays),
         (true, true) => Err(Error::invalid_data(format!("folder `{}` holds no input data", path.display()))
-            .expected(".npz or .npy files, test_data_set_* folders, or input_0.pb")
+            .expected(".npz or .npy files, images, folders of images, test_data_set_* folders, or input_0.pb")
             .found("none of these")),
         (false, false) => Err(Error::invalid_data(format!("folder `{}` mixes two kinds of data", path.display()))
             .expected("either .npz and .npy files or test_data_set_* folders")

@@ -7,6 +7,9 @@
 //! | `FOLDER` of `.npz` or `.npy` files | those of each file, in the order of their names |
 //! | `FOLDER` of `test_data_set_N` folders | one each, from its `input_K.pb`; K is the position among the inputs |
 //! | `FOLDER` with `input_K.pb` files | one |
+//! | `FOLDER` of images or of `.wav` files, or of a folder for each class | one each, prepared as `:key=value` behind the path says |
+//! | `FILE.jsonl` | an object a line, from the names of inputs to nested lists |
+//! | `FILE.csv` | the token ids of one text a line |
 //! | `synthetic[:N]` | N seeded random ones, 8 unless told |
 
 mod arrays;
@@ -15,10 +18,19 @@ mod dims;
 mod fit;
 mod folder;
 mod hints;
+#[cfg(feature = "media")]
+mod images;
+mod lines;
+mod listing;
 mod npy;
 mod npz;
+mod rows;
+#[cfg(feature = "media")]
+mod sound;
+mod spec;
 mod stored;
 mod synthetic;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -109,7 +121,7 @@ pub fn open(spec: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
     let samples: Box<dyn Samples> = match spec.split_once(':') {
         None if spec == "synthetic" => Box::new(synthetic::Synthetic::new(DEFAULT_SYNTHETIC_SAMPLES, options)?),
         Some(("synthetic", count)) => Box::new(synthetic::Synthetic::new(parse_count(count)?, options)?),
-        _ => open_path(spec, options.signature)?,
+        _ => open_path(spec, options)?,
     };
     Ok(match options.limit {
         Some(limit) if limit < samples.len() => Box::new(Limited { samples, limit }),
@@ -140,21 +152,51 @@ fn parse_count(text: &str) -> Result<usize> {
     })
 }
 
-fn open_path(spec: &str, signature: &Signature) -> Result<Box<dyn Samples>> {
-    let path = Path::new(spec);
-    if path.is_dir() {
-        return Ok(Box::new(folder::FolderSamples::open(path, signature)?));
-    }
+fn open_path(text: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
+    let spec = spec::Spec::parse(text)?;
+    let path = spec.path.clone();
     if !path.exists() {
-        let help = match did_you_mean(spec, ["synthetic"]) {
+        let help = match did_you_mean(text, ["synthetic"]) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => {
-                "give an .npz or .npy file, a folder of them or of test_data_set_* folders, or synthetic[:N]".into()
-            }
+            None => format!("give {KINDS}"),
         };
-        return Err(Error::usage(format!("input data `{spec}` does not exist")).help(help));
+        return Err(Error::usage(format!("input data `{}` does not exist", path.display())).help(help));
     }
-    Ok(Box::new(arrays::ArraySamples::load(path, signature)?))
+    if !(path.is_dir() && folder::holds_arrays(&path)?)
+        && let Some(listing) = listing::Listing::find(&path)?
+    {
+        return open_media(listing, spec, options);
+    }
+    let is = |wanted: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
+    if is("csv") && path.is_file() {
+        return tokens::open(&path, spec, options);
+    }
+    spec.finish("arrays")?;
+    if is("jsonl") && path.is_file() {
+        return Ok(Box::new(lines::JsonLines::open(&path, options.signature)?));
+    }
+    match path.is_dir() {
+        true => Ok(Box::new(folder::FolderSamples::open(&path, options.signature)?)),
+        false => Ok(Box::new(arrays::ArraySamples::load(&path, options.signature)?)),
+    }
+}
+
+/// What `--inputs` takes, in words.
+const KINDS: &str = "an .npz, .npy, .jsonl or .csv file, a folder of arrays, of images, of .wav files or of test_data_set_* folders, or synthetic[:N]";
+
+#[cfg(feature = "media")]
+fn open_media(listing: listing::Listing, spec: spec::Spec, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
+    match listing.medium {
+        listing::Medium::Image => images::open(listing, spec, options),
+        listing::Medium::Sound => sound::open(listing, spec, options),
+    }
+}
+
+#[cfg(not(feature = "media"))]
+fn open_media(listing: listing::Listing, _: spec::Spec, _: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
+    Err(Error::unsupported(format!("this build reads no {}", listing.medium.words()))
+        .found(format!("`{}`", listing.path.display()))
+        .help("build it with the feature `media`, or give arrays in an .npz file"))
 }
 
 /// The first samples of a source.
