@@ -67,8 +67,7 @@ fn sparse_weights_come_back_as_they_were() {
     assert!(after.len() < 8_000, "{} -> {}", before.len(), after.len());
     let identity: Vec<f32> = (0..104 * 104).map(|i| if i % 105 == 0 { 1.0 } else { 0.0 }).collect();
     let input = Tensor::from_f32(vec![104, 104], &identity).unwrap();
-    let output =
-        |bytes: &Bytes| session(bytes).run(&vec![("x".to_owned(), input.clone())]).unwrap()[0].1.to_f32().unwrap();
+    let output = |bytes: &Bytes| session(bytes).run(&[("x".to_owned(), input.clone())]).unwrap()[0].1.to_f32().unwrap();
     assert_eq!(output(&before), output(&after));
 }
 
