@@ -117,7 +117,7 @@ fn ternary_weights_come_back_as_they_were() {
         let output = |bytes: &Bytes| {
             let bytes = ModelBytes::new(bytes.clone(), None);
             let session = backend::load(BackendChoice::Tract, &bytes, &LoadOptions::default()).unwrap();
-            session.run(&vec![("x".to_owned(), input.clone())]).unwrap()[0].1.to_f32().unwrap()
+            session.run(&[("x".to_owned(), input.clone())]).unwrap()[0].1.to_f32().unwrap()
         };
         assert_eq!(output(&before), output(&after));
     }

@@ -29,28 +29,36 @@ enum Form {
     Sparse(Sparse),
 }
 
+impl Form {
+    fn new(weights: &Weights, book: &Codebook, (name, is_in_bytes): (&str, bool), scratch: &Scratch) -> Result<Self> {
+        if is_in_bytes {
+            return Ok(Self::Dense(Lookup::in_bytes(weights, &book.values, &book.codes, scratch)?));
+        }
+        let dense = Lookup::new(weights, &book.values, &book.codes, scratch)?;
+        let sparse = Sparse::new(weights, book, scratch)?;
+        let sparse = sparse.filter(|sparse| sparse.stored_bytes(name) < dense.stored_bytes(name));
+        Ok(sparse.map_or(Self::Dense(dense), Self::Sparse))
+    }
+}
+
 impl Coded {
     /// Packs a codebook for weights.
     ///
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
-    pub(super) fn new(weights: &Weights, book: &Codebook, name: &str, scratch: &Scratch) -> Result<Self> {
-        let dense = Lookup::new(weights, &book.values, &book.codes, scratch)?;
-        let sparse = Sparse::new(weights, book, scratch)?;
-        let sparse = sparse.filter(|sparse| sparse.stored_bytes(name) < dense.stored_bytes(name));
+    pub(super) fn new(
+        weights: &Weights,
+        book: &Codebook,
+        (name, is_in_bytes): (&str, bool),
+        scratch: &Scratch,
+    ) -> Result<Self> {
+        let form = Form::new(weights, book, (name, is_in_bytes), scratch)?;
         let value = |&code: &u8| book.values.get(usize::from(code)).copied().unwrap_or_default();
         let restored: Vec<f32> = book.codes.iter().map(value).collect();
         let kept = restored.iter().filter(|&&value| value != 0.0).count() as f64 / restored.len().max(1) as f64;
         let restored = Tensor::from_floats(weights.tensor.dtype(), weights.tensor.shape(), &restored)?;
         let restored = Tensor::new(restored.dtype(), restored.shape(), scratch.park(restored.data().clone())?)?;
-        Ok(Self {
-            form: sparse.map_or(Form::Dense(dense), Form::Sparse),
-            restored,
-            values: book.values.len(),
-            kept,
-            signal: book.signal,
-            error: book.error,
-        })
+        Ok(Self { form, restored, values: book.values.len(), kept, signal: book.signal, error: book.error })
     }
 
     /// Bytes in the file, with what restores the weights.

@@ -124,8 +124,13 @@ impl Cluster {
     }
 
     fn coded(&self, weights: &Weights, name: &str, values: usize, env: &Env<'_>) -> Result<Coded> {
-        let numbers = weights.tensor.to_f32().unwrap_or_default();
-        Coded::new(weights, &codebook(&numbers, values, self.settings.start, env.seed), name, env.scratch)
+        let (numbers, settings) = (weights.tensor.to_f32().unwrap_or_default(), &self.settings);
+        Coded::new(
+            weights,
+            &codebook(&numbers, values, settings.start, env.seed),
+            (name, settings.is_in_bytes),
+            env.scratch,
+        )
     }
 
     /// How many values each tensor gets. Random inputs stand in for samples; a model that cannot be run on those is not

@@ -21,6 +21,13 @@ pub(super) const OPTIONS: &[OptSpec] = &[
                range; density: with as many weights each; spread: by chance, far from each other (k-means++)",
     },
     OptSpec {
+        key: "form",
+        kind: OptKind::Choice(&["smallest", "bytes"]),
+        default: Some("smallest"),
+        help: "smallest: several codes in a byte, or a mask of what is not zero and codes for that; bytes: a byte for each \
+               weight, which is larger, but the smallest once packed by `onnx-shrink pack`",
+    },
+    OptSpec {
         key: "target",
         kind: OptKind::Float,
         default: Some("15"),
@@ -41,6 +48,8 @@ pub(super) const OPTIONS: &[OptSpec] = &[
 pub(super) struct Settings {
     pub(super) values: usize,
     pub(super) start: Start,
+    /// Whether each weight gets a byte.
+    pub(super) is_in_bytes: bool,
     /// The least signal-to-noise ratio to reach; `None` for whatever comes of it.
     pub(super) target: Option<f64>,
     pub(super) min_elements: u64,
@@ -63,6 +72,7 @@ impl Settings {
                 "spread" => Start::Spread,
                 _ => Start::Optimal,
             },
+            is_in_bytes: opts.choice("form") == "bytes",
             target: opts.float("target").filter(|&target| target > 0.0),
             min_elements: opts.uint("min-elements").unwrap_or(1024),
             exclude: Exclude::new(opts.names("exclude")),

@@ -42,6 +42,24 @@ impl Lookup {
     pub(in crate::passes) fn new(weights: &Weights, values: &[f32], codes: &[u8], scratch: &Scratch) -> Result<Self> {
         let dtype = weights.tensor.dtype();
         let packing = Packing::smallest(values.len(), codes.len(), dtype.bits() as usize / 8);
+        Self::packed(weights, values, codes, packing, scratch)
+    }
+
+    /// The same with a byte for each code, in the shape of the weights.
+    ///
+    /// # Errors
+    /// Fails where the codes cannot be kept: the disk is full.
+    pub(in crate::passes) fn in_bytes(
+        weights: &Weights,
+        values: &[f32],
+        codes: &[u8],
+        scratch: &Scratch,
+    ) -> Result<Self> {
+        Self::packed(weights, values, codes, Packing::single(values.len()), scratch)
+    }
+
+    fn packed(weights: &Weights, values: &[f32], codes: &[u8], packing: Packing, scratch: &Scratch) -> Result<Self> {
+        let dtype = weights.tensor.dtype();
         let packed = scratch.park(packing.pack(codes))?;
         let (shape, table) = match packing.per_byte {
             1 => (weights.tensor.shape().to_vec(), vec![packing.entries() as u64]),

@@ -22,6 +22,11 @@ impl Packing {
         all.min_by_key(|packing| packing.stored_bytes(len, value_bytes)).unwrap_or(Self { base, per_byte: 1 })
     }
 
+    /// One code in each byte.
+    pub(in crate::passes) fn single(base: usize) -> Self {
+        Self { base: base.clamp(2, BYTE), per_byte: 1 }
+    }
+
     /// Rows of the table.
     pub(in crate::passes) fn entries(self) -> usize {
         self.base.saturating_pow(self.per_byte as u32)
