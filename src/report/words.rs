@@ -48,6 +48,7 @@ impl std::fmt::Display for Significant {
 /// How a result compares in size.
 pub(super) fn ratio(ratio: f64) -> String {
     match ratio {
+        ratio if (0.995..1.005).contains(&ratio) => "of the same size".to_owned(),
         ratio if ratio >= 1.0 => format!("{ratio:.2} x smaller"),
         ratio if ratio > 0.0 => format!("{:.2} x larger", 1.0 / ratio),
         _ => "of unknown size".to_owned(),
