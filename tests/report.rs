@@ -113,10 +113,9 @@ fn an_accepted_result_is_told_in_three_forms() {
     }
     assert!(!report["layers"]["layers"].as_array().unwrap().is_empty());
     let weights = report["largest_weights"].as_array().unwrap();
-    assert!(
-        weights.iter().all(|weight| weight["bytes_after"].as_u64() < weight["bytes_before"].as_u64()),
-        "{weights:#?}"
-    );
+    // The small first kernel is not worth it.
+    let shrank = weights.iter().filter(|weight| weight["bytes_after"].as_u64() < weight["bytes_before"].as_u64());
+    assert_eq!((weights.len(), shrank.count()), (4, 3), "{weights:#?}");
     assert!(!report["histograms"].as_array().unwrap().is_empty());
     assert_eq!(report["output_file"]["bytes"], fs::metadata(sandbox.path("small.onnx")).unwrap().len());
     assert!(report["command"].as_str().unwrap().starts_with("onnx-shrink model.onnx -p simplify,quant8=weights"));

@@ -12,7 +12,7 @@ use onnx_shrink::{Error, Result};
 use super::args::{Running, ShrinkArgs};
 use super::progress::Bars;
 use super::report::{Reports, command_line};
-use super::{drift_table, json, style, to_stdout, to_stdout_json};
+use super::{drift_table, style, to_stdout, to_stdout_json};
 
 /// Runs the command; a result that is refused is an error after its report.
 pub(super) fn run(args: &ShrinkArgs) -> Result<()> {

@@ -36,7 +36,9 @@ impl Verdict {
 fn refused(run: &Report, error: &Error, figures: &str) -> String {
     let fate = if run.written { "Refused, but written because of --force" } else { "Refused, nothing written" };
     let failures = run.validation.failures.iter().map(|failure| {
-        let place = failure.output.as_ref().map(|output| format!(" in output `{output}`")).unwrap_or_default();
+        // What is wrong may name the output already.
+        let output = failure.output.as_ref().filter(|output| !error.what().contains(output.as_str()));
+        let place = output.map(|output| format!(" in output `{output}`")).unwrap_or_default();
         format!("{} found{place}, {} asked for (gate {})", failure.found, failure.expected, failure.gate)
     });
     let failures: Vec<String> = failures.take(3).collect();

@@ -4,6 +4,7 @@ use crate::pass::RemarkKind;
 use crate::validate::OutputDrift;
 
 /// Names longer than this are cut in the middle: their ends tell more than what lies between.
+#[cfg(feature = "cli")]
 const NAME_WIDTH: usize = 44;
 
 /// A number with its digits in groups: `22,713,344`.
@@ -20,6 +21,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// A number of bytes, short: `1.73 MB`.
+#[cfg(any(feature = "cli", test))]
 pub(super) fn bytes(bytes: u64) -> String {
     let scaled = |unit: f64, name: &str| format!("{:.3} {name}", Significant(bytes as f64 / unit));
     match bytes {
@@ -31,8 +33,10 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A number with as many digits as the precision says.
+#[cfg(any(feature = "cli", test))]
 struct Significant(f64);
 
+#[cfg(any(feature = "cli", test))]
 impl std::fmt::Display for Significant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let digits = f.precision().unwrap_or(3);
@@ -44,6 +48,7 @@ impl std::fmt::Display for Significant {
 /// How a result compares in size.
 pub(super) fn ratio(ratio: f64) -> String {
     match ratio {
+        ratio if (0.995..1.005).contains(&ratio) => "of the same size".to_owned(),
         ratio if ratio >= 1.0 => format!("{ratio:.2} x smaller"),
         ratio if ratio > 0.0 => format!("{:.2} x larger", 1.0 / ratio),
         _ => "of unknown size".to_owned(),
@@ -101,6 +106,7 @@ pub(super) fn difference(before: u64, after: u64) -> String {
 }
 
 /// A name that fits into a chart or a table, without characters that would break it.
+#[cfg(feature = "cli")]
 pub(super) fn shortened(name: &str) -> String {
     let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     let length = name.chars().count();

@@ -22,7 +22,7 @@ const WIDTH: i32 = 900;
 /// Where bars begin, behind the names, and the most they take; the rest is for figures.
 const BARS_FROM: i32 = 310;
 const BARS_WIDTH: i32 = 470;
-const BAR_HEIGHT: i32 = 11;
+const BAR_HEIGHT: i32 = 15;
 const ROW_GAP: i32 = 12;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
