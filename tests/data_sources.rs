@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use onnx_shrink::Result;
@@ -220,9 +219,10 @@ fn token_ids_are_filled_up_and_masked() {
 }
 
 /// The line about accuracy that a run on some data prints.
+#[cfg(all(feature = "cli", feature = "tract"))]
 fn accuracy(inputs: &str) -> String {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/lenet5.onnx");
-    let run = Command::new(env!("CARGO_BIN_EXE_onnx-shrink"))
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_onnx-shrink"))
         .args([model.to_str().unwrap(), "-p", "fp16", "--dry-run", "--backend", "tract", "--inputs", inputs])
         .output()
         .unwrap();
@@ -232,6 +232,7 @@ fn accuracy(inputs: &str) -> String {
     text.lines().find(|line| line.starts_with("accuracy")).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
+#[cfg(all(feature = "cli", feature = "tract"))]
 #[test]
 fn digits_in_folders_are_classified_like_those_in_an_archive() {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/digits_test.npz");
