@@ -126,4 +126,22 @@ mod tests {
         assert_eq!(small.values, [10, 200, 255].repeat(12));
         assert_eq!(image.resized(7, 5), image);
     }
+
+    #[test]
+    fn values_are_those_of_pillow() {
+        let image = |height: usize, width: usize| Pixels {
+            height,
+            width,
+            channels: 1,
+            values: (0..height * width).map(|i| (i * 37 % 251) as u8).collect(),
+        };
+        // Image.resize((4, 5), Image.BILINEAR) and ((4, 7), Image.BILINEAR) of Pillow 13.
+        let smaller = [109, 129, 119, 112, 156, 94, 155, 98, 131, 127, 119, 143, 97, 152, 99, 146, 137, 114, 137, 100];
+        assert_eq!(image(17, 13).resized(5, 4).values, smaller);
+        let larger = [
+            0, 9, 28, 37, 11, 20, 39, 48, 42, 51, 70, 79, 74, 83, 102, 111, 106, 115, 134, 143, 137, 146, 165, 174,
+            148, 157, 176, 185,
+        ];
+        assert_eq!(image(3, 2).resized(7, 4).values, larger);
+    }
 }
