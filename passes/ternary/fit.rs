@@ -165,7 +165,9 @@ mod tests {
             let plain = Levels::nearest(&rows, dim, Rule::Exact, is_shared);
             let fitted = fit(&rows, std::slice::from_ref(&pair), false, is_shared).unwrap();
             let (plain, fitted) = (error(&plain), error(&fitted));
-            assert!(fitted < 0.4 * plain, "{fitted} against {plain}");
+            // One scale leaves less to choose.
+            let most = if is_shared { 0.8 } else { 0.6 };
+            assert!(fitted < most * plain, "shared scale {is_shared}: {fitted} against {plain}");
         }
     }
 
