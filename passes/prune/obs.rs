@@ -166,7 +166,7 @@ impl State {
         }
         self.clear(at);
         self.left -= 1;
-        if self.left <= all - all / 8 - 1 {
+        if self.left < all - all / 8 {
             self.draw_together();
         }
         true
@@ -273,7 +273,7 @@ mod tests {
         let mut factor = Mat::zeros(dim, 3 * dim);
         (0..dim).for_each(|i| (0..3 * dim).for_each(|j| factor[(i, j)] = random()));
         let hessian = &factor * factor.transpose() * faer::Scale(1.0 / dim as f64) + Mat::<f64>::identity(dim, dim);
-        let sign = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         let weights: Vec<f64> = (0..dim).map(|i| sign(i) * ((i * 29 % 41) as f64 + 1.0) / 10.0).collect();
         let inverse_of = |left: &[usize]| {
             let part = Mat::from_fn(left.len(), left.len(), |i, j| hessian[(left[i], left[j])]);

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn rows_that_do_not_fit_the_moments_are_refused() {
         let pair = pair(4, 20);
-        assert!(fit(&[1.0; 7], &[pair.clone()], false, false).is_none());
+        assert!(fit(&[1.0; 7], std::slice::from_ref(&pair), false, false).is_none());
         assert!(fit(&[], &[pair], false, false).is_none());
         assert!(fit(&[1.0; 4], &[], false, false).is_none());
     }

@@ -94,8 +94,11 @@ pub(super) fn open(path: &Path, mut spec: Spec, options: &DataOptions<'_>) -> Re
     Ok(Box::new(Batches::new(tokens, batch, limit)?))
 }
 
+/// An input and what it is filled with.
+type Filled = (String, Role, DType);
+
 /// The inputs with what each is filled with, the number of tokens where it is fixed, and the batch.
-fn inputs(signature: &Signature) -> Result<(Vec<(String, Role, DType)>, Option<usize>, usize)> {
+fn inputs(signature: &Signature) -> Result<(Vec<Filled>, Option<usize>, usize)> {
     let mut found = Vec::new();
     let (mut length, mut batch) = (None, 1);
     for input in &signature.inputs {

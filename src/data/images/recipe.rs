@@ -225,13 +225,16 @@ fn read_resize(text: &str) -> Option<Resize> {
     }
 }
 
+/// Height and width.
+type Size = (usize, usize);
+
 /// What to scale to and what to cut out, with the latter in words.
 fn sizes(
     input: &TypedName,
     resize: Option<Resize>,
-    crop: Option<(usize, usize)>,
+    crop: Option<Size>,
     target: (Option<usize>, Option<usize>),
-) -> Result<(Resize, Option<(usize, usize)>, String)> {
+) -> Result<(Resize, Option<Size>, String)> {
     let exact = match resize {
         Some(Resize::Exact(height, width)) => Some((height, width)),
         _ => None,
