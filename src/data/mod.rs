@@ -21,12 +21,20 @@ mod hints;
 #[cfg(feature = "media")]
 mod images;
 mod lines;
+#[cfg_attr(
+    not(feature = "media"),
+    allow(dead_code, reason = "a build that reads neither images nor sound only says that they are there")
+)]
 mod listing;
 mod npy;
 mod npz;
 mod rows;
 #[cfg(feature = "media")]
 mod sound;
+#[cfg_attr(
+    not(feature = "media"),
+    allow(dead_code, reason = "a build that reads neither images nor sound only says that they are there")
+)]
 mod spec;
 mod stored;
 mod synthetic;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 /// What is written goes to the disk in steps of so many bytes; a smaller file goes at the end, without a thread.
 const STEP_BYTES: usize = 1 << 23;
 
-/// A file being written, which [`finish`](Self::finish) makes durable.
+/// A file being written, which is durable once all of it is there.
 #[derive(Debug)]
 pub struct Durable {
     file: File,

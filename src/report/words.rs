@@ -97,6 +97,7 @@ pub(super) fn element(ty: &str) -> &str {
 }
 
 /// How much was added or taken away.
+#[cfg(feature = "cli")]
 pub(super) fn difference(before: u64, after: u64) -> String {
     match after.cmp(&before) {
         std::cmp::Ordering::Less => format!("-{}", grouped(before - after)),
