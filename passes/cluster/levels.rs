@@ -10,9 +10,6 @@ use crate::passes::common::trial::Trial;
 use crate::passes::common::weights::Weights;
 use crate::passes::common::within::{Tensors, levels_within};
 
-/// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
-const MARGIN_DB: f64 = 1.0;
-
 /// How a tensor is kept, from the smallest to the most accurate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
@@ -79,9 +76,8 @@ pub(super) fn reach(
         Item { value: candidate.weights.value, options: [Some(few), many, Some(float)].into_iter().flatten().collect() }
     };
     let lowest = vec![Level::Few; candidates.len()];
-    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
     let tensors = Tensors { lowest: &lowest, float: Level::Float, draft: &draft, item: &item };
-    let found = levels_within(&tensors, budget, &trial, cx.env)?;
+    let found = levels_within(&tensors, target, &trial, cx.env)?;
     let lowest_db = -10.0 * found.lowest_noise.log10();
     cx.note(format!("all with the fewest values: {lowest_db:.1} dB on {}", samples.describe()));
     for ((candidate, &level), noise) in candidates.iter().zip(&found.levels).zip(&found.alone) {

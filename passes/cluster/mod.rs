@@ -32,7 +32,7 @@ use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
 use crate::passes::common::weights::{Weights, each_weights};
-use crate::passes::common::within::on_samples;
+use crate::passes::common::within::where_it_runs;
 use coded::Coded;
 use kmeans::codebook;
 use levels::{Candidate, Level};
@@ -138,15 +138,9 @@ impl Cluster {
     fn levels(&self, model: &Model, candidates: &[Candidate], cx: &mut Cx<'_>) -> Result<Vec<Level>> {
         let lowest = || vec![Level::Few; candidates.len()];
         let Some(target) = self.settings.target.filter(|_| !candidates.is_empty()) else { return Ok(lowest()) };
-        let (env, samples) = (cx.env, cx.env.calibration);
-        let reached = on_samples(model, samples, env, |samples| levels::reach(model, candidates, target, samples, cx));
-        match reached {
-            Err(error) if samples.is_none() || error.kind().is_no_run() => {
-                cx.note(format!("layers are not measured: {}", error.what()));
-                Ok(lowest())
-            }
-            result => result,
-        }
+        where_it_runs(model, cx.env.calibration, cx, lowest, |samples, cx| {
+            levels::reach(model, candidates, target, samples, cx)
+        })
     }
 }
 

@@ -6,12 +6,13 @@
 use rayon::prelude::*;
 
 use super::choose::{Item, settle};
+use super::drift::LEAST_MARGIN_DB;
 use super::goal::worst;
 use super::trial::Trial;
 use crate::data::{self, DataOptions, Hints, Samples};
 use crate::error::Result;
 use crate::ir::Model;
-use crate::pass::Env;
+use crate::pass::{Cx, Env};
 use crate::validate::Comparison;
 
 /// What stands in for data where none was given.
@@ -38,16 +39,18 @@ pub(in crate::passes) struct Found<L> {
     pub(in crate::passes) alone: Vec<f64>,
 }
 
-/// The levels with which no output has more noise than `budget`, of its signal; the highest where none are seen to.
+/// The levels with which every output has a signal-to-noise ratio of `target` dB; the highest where none are seen to. On the
+/// samples it has to be better by a margin, since other data is not these.
 ///
 /// # Errors
 /// Fails where no backend can run a draft.
 pub(in crate::passes) fn levels_within<L: Copy + Send + Sync>(
     tensors: &Tensors<'_, L>,
-    budget: f64,
+    target: f64,
     trial: &Trial<'_>,
     env: &Env<'_>,
 ) -> Result<Found<L>> {
+    let budget = 10f64.powf(-(target + LEAST_MARGIN_DB) / 10.0);
     let lowest_noise = worst(&trial.drift(&(tensors.draft)(tensors.lowest)?)?);
     if lowest_noise <= budget {
         return Ok(Found { levels: tensors.lowest.to_vec(), lowest_noise, alone: Vec::new() });
@@ -76,6 +79,28 @@ pub(in crate::passes) fn levels_within<L: Copy + Send + Sync>(
     })?;
     let highest = || items.iter().map(|item| level_of(item, item.options.len().saturating_sub(1))).collect();
     Ok(Found { levels: settled.unwrap_or_else(highest), lowest_noise, alone })
+}
+
+/// Finds levels by measuring, on the user's samples or on random ones; `otherwise` where the model cannot be run on those, with
+/// a word about it.
+///
+/// # Errors
+/// Passes on what `measure` returns, but for that.
+pub(in crate::passes) fn where_it_runs<T>(
+    model: &Model,
+    samples: Option<&dyn Samples>,
+    cx: &mut Cx<'_>,
+    otherwise: impl FnOnce() -> T,
+    measure: impl FnOnce(&dyn Samples, &mut Cx<'_>) -> Result<T>,
+) -> Result<T> {
+    let env = cx.env;
+    match on_samples(model, samples, env, |samples| measure(samples, cx)) {
+        Err(error) if samples.is_none() || error.kind().is_no_run() => {
+            cx.note(format!("layers are not measured: {}", error.what()));
+            Ok(otherwise())
+        }
+        result => result,
+    }
 }
 
 /// Lets something be measured on the user's samples, or on random ones where there are none.

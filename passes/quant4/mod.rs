@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::holdout::Part;
-use crate::passes::common::within::on_samples;
+use crate::passes::common::within::where_it_runs;
 use levels::Level;
 use options::{Format, Method, Settings};
 use packed::Packed;
@@ -142,17 +142,11 @@ impl Quant4 {
         samples: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Level>> {
-        let Some(target) = self.settings.target else { return Ok(candidates.iter().map(Level::lowest).collect()) };
-        let env = cx.env;
-        let reached =
-            on_samples(model, samples, env, |samples| levels::reach(model, candidates, packed, target, samples, cx));
-        match reached {
-            Err(error) if samples.is_none() || error.kind().is_no_run() => {
-                cx.note(format!("layers are not measured: {}", error.what()));
-                Ok(candidates.iter().map(Level::lowest).collect())
-            }
-            result => result,
-        }
+        let lowest = || candidates.iter().map(Level::lowest).collect();
+        let Some(target) = self.settings.target else { return Ok(lowest()) };
+        where_it_runs(model, samples, cx, lowest, |samples, cx| {
+            levels::reach(model, candidates, packed, target, samples, cx)
+        })
     }
 
     fn quantize_inner_graphs(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {

@@ -5,7 +5,7 @@
 
 use super::levels::{Level, Levels};
 use super::options::Settings;
-use super::search::{MARGIN_DB, SIXTEEN_NOISE};
+use super::search::SIXTEEN_NOISE;
 use super::{INFO, weights};
 use crate::data::Samples;
 use crate::error::Result;
@@ -86,9 +86,8 @@ fn within(
         Item { value, options: vec![option(Level::Weights, eight, 0.25), option(Level::Sixteen, sixteen, 0.5)] }
     };
     let lowest = vec![Level::Weights; tensors.len()];
-    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
     let tensors_of = Tensors { lowest: &lowest, float: Level::Float, draft: &draft, item: &item };
-    let found = levels_within(&tensors_of, budget, &trial, env)?;
+    let found = levels_within(&tensors_of, target, &trial, env)?;
     if found.alone.is_empty() {
         return Ok(settings.levels.clone());
     }

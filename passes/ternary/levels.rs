@@ -10,9 +10,6 @@ use crate::passes::common::choose::{Choice, Item};
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::{Tensors, levels_within};
 
-/// Evaluation data is not calibration data: so much better than the target it has to be on the latter.
-const MARGIN_DB: f64 = 1.0;
-
 /// How a tensor is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
@@ -55,9 +52,8 @@ pub(super) fn reach(
         Item { value: weights.value, options: vec![ternary, float] }
     };
     let lowest = vec![Level::Ternary; candidates.len()];
-    let budget = 10f64.powf(-(target + MARGIN_DB) / 10.0);
     let tensors = Tensors { lowest: &lowest, float: Level::Float, draft: &with, item: &item };
-    let found = levels_within(&tensors, budget, &trial, cx.env)?;
+    let found = levels_within(&tensors, target, &trial, cx.env)?;
     let lowest_db = -10.0 * found.lowest_noise.log10();
     cx.note(format!("all of them ternary: {lowest_db:.1} dB on {}", samples.describe()));
     for ((candidate, &level), noise) in candidates.iter().zip(&found.levels).zip(&found.alone) {

@@ -35,7 +35,7 @@ use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::goal::worst;
 use crate::passes::common::holdout::Part;
 use crate::passes::common::trial::Trial;
-use crate::passes::common::within::on_samples;
+use crate::passes::common::within::where_it_runs;
 use coded::Coded;
 use levels::Level;
 use options::Settings;
@@ -156,15 +156,7 @@ impl Ternary {
     ) -> Result<Vec<Level>> {
         let lowest = || vec![Level::Ternary; coded.0.len()];
         let Some(target) = self.settings.target else { return Ok(lowest()) };
-        let env = cx.env;
-        let reached = on_samples(model, samples, env, |samples| levels::reach(model, coded, target, samples, cx));
-        match reached {
-            Err(error) if samples.is_none() || error.kind().is_no_run() => {
-                cx.note(format!("layers are not measured: {}", error.what()));
-                Ok(lowest())
-            }
-            result => result,
-        }
+        where_it_runs(model, samples, cx, lowest, |samples, cx| levels::reach(model, coded, target, samples, cx))
     }
 }
 

@@ -24,7 +24,6 @@ use crate::ir::{Model, ValueId};
 use crate::pass::{Changed, Cx};
 use crate::passes::common::choose::{self, choose};
 use crate::passes::common::drift::Drift;
-pub(super) use crate::passes::common::drift::LEAST_MARGIN_DB as MARGIN_DB;
 use crate::passes::common::goal::Goal;
 use crate::passes::common::trial::Trial;
 
