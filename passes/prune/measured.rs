@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::ir::{Graph, Model, ValueId};
 use crate::passes::common::bias::Bias;
 use crate::passes::common::ends;
+use crate::passes::common::stages::in_order;
 
 /// The number of the main graph among all.
 const MAIN: usize = 0;
@@ -31,20 +32,17 @@ pub(super) type Others = Vec<(usize, &'static str)>;
 /// # Errors
 /// Fails where the graph has a cycle.
 pub(super) fn measured(model: &Model, targets: &[Target]) -> Result<(Vec<Measured>, Others)> {
-    let order = model.graph.topological_order()?;
     let (mut found, mut others) = (Vec::new(), Vec::new());
     for (place, target) in targets.iter().enumerate() {
         match one(&model.graph, target) {
             Ok((layer, view)) => {
-                let turn = order.iter().position(|&node| node == layer.node);
                 let bias = Bias::of(&model.graph, &layer, view.rows);
-                found.push((turn, Measured { target: place, layer, view, bias }));
+                found.push(Measured { target: place, layer, view, bias });
             }
             Err(reason) => others.push((place, reason)),
         }
     }
-    found.sort_by_key(|(turn, measured)| (*turn, measured.target));
-    Ok((found.into_iter().map(|(_, measured)| measured).collect(), others))
+    Ok((in_order(&model.graph, found, |one| &one.layer)?, others))
 }
 
 fn one(graph: &Graph, target: &Target) -> Result<(Layer, View), &'static str> {

@@ -10,7 +10,7 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
-use crate::passes::common::stages::stages as in_stages;
+use crate::passes::common::stages::{in_order, stages as in_stages};
 
 /// Stretches of layers between which the model is run again, at most: each run costs all samples.
 const MAX_STAGES: usize = 32;
@@ -68,16 +68,8 @@ pub(super) fn place(model: &mut Model, candidate: &Candidate, packed: &Packed) -
 
 /// The layers in the order in which the model computes them; those that read the same rows stand together.
 fn stages(model: &Model, candidates: &[Candidate]) -> Result<Vec<Vec<usize>>> {
-    let order = model.graph.topological_order()?;
-    let turn = |index: usize| {
-        let layer = candidates[index].layer.as_ref()?;
-        order.iter().position(|&node| node == layer.node)
-    };
-    let mut turns: Vec<(usize, usize)> =
-        (0..candidates.len()).filter_map(|index| Some((turn(index)?, index))).collect();
-    turns.sort_unstable();
-    let ordered: Vec<(usize, &Layer)> =
-        turns.into_iter().filter_map(|(_, index)| Some((index, candidates[index].layer.as_ref()?))).collect();
+    let layers = candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?)));
+    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers.collect(), |(_, layer)| layer)?;
     let stages = in_stages(&ordered, |(_, layer)| layer, MAX_STAGES);
     Ok(stages.into_iter().map(|stage| stage.into_iter().map(|(index, _)| index).collect()).collect())
 }

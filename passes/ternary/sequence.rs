@@ -7,9 +7,9 @@ use super::plan::Candidate;
 use crate::calib::{self, Layer, PairGram};
 use crate::data::Samples;
 use crate::error::Result;
-use crate::ir::{Model, NodeId};
+use crate::ir::Model;
 use crate::pass::Env;
-use crate::passes::common::stages::stages;
+use crate::passes::common::stages::{in_order, stages};
 
 /// Stages between which the models are run again, at most: each costs all samples.
 const MAX_STAGES: usize = 32;
@@ -32,7 +32,8 @@ pub(super) fn coded(
         coded.put(&model.graph, &mut copy.graph, candidate)?;
         found[index] = Some(coded);
     }
-    let ordered = in_order(candidates, &model.graph.topological_order()?);
+    let layers = candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?)));
+    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers.collect(), |(_, layer)| layer)?;
     env.progress.start("fitting layers", ordered.len() as u64);
     for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
         let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
@@ -57,12 +58,4 @@ pub(super) fn coded(
 
 fn fitted(candidate: &Candidate, pairs: &[PairGram], settings: &Settings) -> Option<Levels> {
     fit::fit(&candidate.rows(), pairs, candidate.bias.is_some(), settings.is_shared)
-}
-
-/// The candidates that are weights of layers, in the order in which the model computes those.
-fn in_order<'c>(candidates: &'c [Candidate], order: &[NodeId]) -> Vec<(usize, &'c Layer)> {
-    let mut found: Vec<(usize, &Layer)> =
-        candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?))).collect();
-    found.sort_by_key(|(index, layer)| (order.iter().position(|&node| node == layer.node), *index));
-    found
 }
