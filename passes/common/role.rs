@@ -20,6 +20,8 @@ pub(in crate::passes) struct Role {
     pub(in crate::passes) kept: Range<usize>,
     /// Whether runtimes have a kernel that multiplies by the 8-bit weights behind a DequantizeLinear.
     pub(in crate::passes) has_dq_kernel: bool,
+    /// Whether all of them multiply by it and do nothing else with it: Conv, ConvTranspose, Gemm, MatMul or Einsum.
+    pub(in crate::passes) is_factor: bool,
 }
 
 /// Which axis of the constant each axis of something made of it is; `None` for an axis that was added.
@@ -41,26 +43,20 @@ pub(in crate::passes) fn role_of(graph: &Graph, value: ValueId, shape: &[u64]) -
     let axes: Axes = (0..shape.len()).map(Some).collect();
     let mut roles = Vec::new();
     collect(graph, value, shape, &axes, &mut roles)?;
-    let has_dq_kernel = roles.iter().all(|(role, _)| role.has_dq_kernel);
+    let has_dq_kernel = roles.iter().all(|role| role.has_dq_kernel);
+    let is_factor = roles.iter().all(|role| role.is_factor);
     // Any axis restores the same tensor for everybody; only kernels insist on theirs. So the first reader chooses.
-    let (first, _) = roles.into_iter().next().ok_or_else(|| "nothing reads it".to_owned())?;
-    Ok(Role { has_dq_kernel, ..first })
+    let first = roles.into_iter().next().ok_or_else(|| "nothing reads it".to_owned())?;
+    Ok(Role { has_dq_kernel, is_factor, ..first })
 }
 
-/// Whether everything that reads a constant of that shape multiplies by it: Conv, ConvTranspose, Gemm, MatMul or Einsum.
-pub(in crate::passes) fn is_factor(graph: &Graph, value: ValueId, shape: &[u64]) -> bool {
-    let axes: Axes = (0..shape.len()).map(Some).collect();
-    let mut roles = Vec::new();
-    collect(graph, value, shape, &axes, &mut roles).is_ok() && !roles.is_empty() && roles.iter().all(|(_, is)| *is)
-}
-
-/// Follows a value to its readers; says of each whether it multiplies by the value.
+/// Follows a value to its readers.
 fn collect(
     graph: &Graph,
     value: ValueId,
     shape: &[u64],
     axes: &[Option<usize>],
-    roles: &mut Vec<(Role, bool)>,
+    roles: &mut Vec<Role>,
 ) -> Result<(), String> {
     if graph.value(value).is_output() {
         return Err("it is an output of its graph".to_owned());
@@ -75,8 +71,7 @@ fn collect(
                 }
                 None => {
                     let role = direct_role(graph, one.node, slot, shape, axes);
-                    let role = role.ok_or_else(|| format!("{} reads it, but not as weights", graph.site(one.node)))?;
-                    roles.push((role, graph.node(one.node).is_any(PRODUCTS)));
+                    roles.push(role.ok_or_else(|| format!("{} reads it, but not as weights", graph.site(one.node)))?);
                 }
             },
             Port::Capture => {
@@ -185,7 +180,7 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
         }
         _ => return None,
     };
-    Some(Role { kept: original_axes(&kept, axes), has_dq_kernel })
+    Some(Role { kept: original_axes(&kept, axes), has_dq_kernel, is_factor: held.is_any(PRODUCTS) })
 }
 
 /// Whether a Gather looks up codes that are constants of a byte each: then its table is no embedding, but what weights that

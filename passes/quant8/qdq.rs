@@ -157,7 +157,7 @@ fn quantize_constants(
                 }
             };
             figures.push(("weight_snr_db", quantized.energy.snr_db()));
-            let role = Role { kept: kernel.axis.clone(), has_dq_kernel: true };
+            let role = Role { kept: kernel.axis.clone(), has_dq_kernel: true, is_factor: true };
             let (value, tensor, reader) = (kernel.weight, kernel.tensor.clone(), kernel.node);
             // ONNX Runtime takes Conv without zero points, Gemm and MatMul only with them.
             let form = if graph.node(kernel.node).is("Conv") { Form::Dq } else { Form::DqWithZeroPoints };

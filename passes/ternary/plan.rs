@@ -4,12 +4,12 @@ use super::coded::{Coded, Levels};
 use super::options::Settings;
 use crate::calib::{Layer, layer_of};
 use crate::error::Result;
-use crate::ir::{Graph, ValueId};
+use crate::ir::{Graph, Tensor, ValueId};
 use crate::pass::{Cx, Scratch};
 use crate::passes::common::bias::Bias;
 use crate::passes::common::ends::ends;
 use crate::passes::common::layout::Layout;
-use crate::passes::common::role::{float_constant, is_factor};
+use crate::passes::common::role::{float_constant, role_of};
 use crate::passes::common::weights::{Weights, each_weights};
 
 /// Weights that can become ternary. A row holds those of one output channel.
@@ -83,7 +83,7 @@ impl Candidate {
 pub(super) fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
     each_weights(graph, settings.min_elements, &settings.exclude, cx, |weights| {
-        if !is_factor(graph, weights.value, weights.tensor.shape()) {
+        if !weights.role.is_factor {
             return Err("ternary weights are for products and convolutions".to_owned());
         }
         if !weights.tensor.is_finite() {
@@ -110,7 +110,8 @@ pub(super) fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) ->
 /// All constants of a graph that are weights of products, of any size.
 fn products(graph: &Graph) -> Vec<ValueId> {
     let is_product = |&value: &ValueId| {
-        float_constant(graph, value).is_some_and(|(_, tensor)| is_factor(graph, value, tensor.shape()))
+        let role = |(_, tensor): (_, Tensor)| role_of(graph, value, tensor.shape()).ok();
+        float_constant(graph, value).and_then(role).is_some_and(|role| role.is_factor)
     };
     graph.values().into_iter().filter(is_product).collect()
 }
