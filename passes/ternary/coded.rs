@@ -52,11 +52,17 @@ pub(super) struct Coded {
 }
 
 impl Coded {
-    /// Packs levels; with a scale in all the table holds the weights, else levels, which are multiplied by scales.
+    /// Packs levels of rows; with a scale in all the table holds the weights, else levels, which are multiplied by scales.
     ///
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
-    pub(super) fn new(candidate: &Candidate, levels: &Levels, is_shared: bool, scratch: &Scratch) -> Result<Self> {
+    pub(super) fn new(
+        candidate: &Candidate,
+        rows: &[f32],
+        levels: &Levels,
+        is_shared: bool,
+        scratch: &Scratch,
+    ) -> Result<Self> {
         let weights = &candidate.weights;
         let codes: Vec<u8> = levels.levels.iter().map(|&level| (level + 1) as u8).collect();
         let codes = candidate.out_of_rows(&codes);
@@ -70,7 +76,7 @@ impl Coded {
             }
         };
         let (mut signal, mut error) = (0.0, 0.0);
-        for (&number, restored) in candidate.rows().iter().zip(levels.restore()) {
+        for (&number, restored) in rows.iter().zip(levels.restore()) {
             signal += f64::from(number).powi(2);
             error += (f64::from(number) - f64::from(restored)).powi(2);
         }

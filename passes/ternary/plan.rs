@@ -1,5 +1,7 @@
 //! Which weights become ternary.
 
+use std::collections::BTreeSet;
+
 use super::coded::{Coded, Levels};
 use super::options::Settings;
 use crate::calib::{Layer, layer_of};
@@ -74,8 +76,9 @@ impl Candidate {
     /// # Errors
     /// Fails where they cannot be kept until they are written.
     pub(super) fn coded(&self, settings: &Settings, scratch: &Scratch) -> Result<Coded> {
-        let levels = Levels::nearest(&self.rows(), self.depth(), settings.rule, settings.is_shared);
-        Coded::new(self, &levels, settings.is_shared, scratch)
+        let rows = self.rows();
+        let levels = Levels::nearest(&rows, self.depth(), settings.rule, settings.is_shared);
+        Coded::new(self, &rows, &levels, settings.is_shared, scratch)
     }
 }
 
@@ -97,9 +100,9 @@ pub(super) fn candidates(graph: &Graph, settings: &Settings, cx: &mut Cx<'_>) ->
     }
     // Small layers are layers all the same: what is left out of them does not make another one the first.
     let all = products(graph);
-    let ends = ends(graph, &all);
-    let is_end = |weights: &Weights| ends.iter().any(|&place| all.get(place) == Some(&weights.value));
-    let (left, taken): (Vec<Weights>, Vec<Weights>) = found.into_iter().partition(is_end);
+    let ends: BTreeSet<ValueId> = ends(graph, &all).into_iter().filter_map(|place| all.get(place).copied()).collect();
+    let (left, taken): (Vec<Weights>, Vec<Weights>) =
+        found.into_iter().partition(|weights| ends.contains(&weights.value));
     for weights in left {
         let site = graph.site(weights.reader).with_tensor(graph.value(weights.value).describe());
         cx.skipped(site, "a first or last layer, which bears it least: left to another pass, or to `all=true`");

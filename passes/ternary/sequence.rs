@@ -1,10 +1,10 @@
 //! Layer after layer: each is fitted to what it gave in the original, from what those before it, already coded, hand on.
 
-use super::coded::{Coded, Levels};
+use super::coded::Coded;
 use super::fit;
 use super::options::Settings;
 use super::plan::Candidate;
-use crate::calib::{self, Layer, PairGram};
+use crate::calib::{self, Layer};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
@@ -41,9 +41,10 @@ pub(super) fn coded(
             let moments = calib::measure_pairs(model, &copy, &round, samples, env)?;
             for (index, layer) in stage.iter().filter(|(_, layer)| round.contains(layer)) {
                 let candidate = &candidates[*index];
-                let levels = moments.of(layer).and_then(|pairs| fitted(candidate, pairs, settings));
-                let coded = match levels {
-                    Some(levels) => Coded::new(candidate, &levels, settings.is_shared, env.scratch)?,
+                let rows = candidate.rows();
+                let (is_centred, is_shared) = (candidate.bias.is_some(), settings.is_shared);
+                let coded = match moments.of(layer).and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
+                    Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch)?,
                     None => candidate.coded(settings, env.scratch)?,
                 };
                 coded.put(&model.graph, &mut copy.graph, candidate)?;
@@ -54,8 +55,4 @@ pub(super) fn coded(
     }
     env.progress.finish();
     Ok(found.into_iter().flatten().collect())
-}
-
-fn fitted(candidate: &Candidate, pairs: &[PairGram], settings: &Settings) -> Option<Levels> {
-    fit::fit(&candidate.rows(), pairs, candidate.bias.is_some(), settings.is_shared)
 }
