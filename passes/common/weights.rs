@@ -3,7 +3,19 @@
 use super::exclude::Exclude;
 use super::role::{Role, float_constant, role_of};
 use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};
-use crate::pass::Cx;
+use crate::pass::{Cx, OptKind, OptSpec};
+
+/// The option that names weights to leave alone, for passes that go through [`each_weights`].
+pub(in crate::passes) const EXCLUDE: OptSpec =
+    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" };
+
+/// The option that says from which size on weights are worth it.
+pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {
+    key: "min-elements",
+    kind: OptKind::UInt,
+    default: Some("1024"),
+    help: "weights of fewer elements stay float",
+};
 
 /// A constant of 32-bit or 16-bit floats that everything that reads it reads as weights.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use super::threshold::Rule;
 use crate::pass::{OptKind, OptSpec, Opts};
 use crate::passes::common::exclude::Exclude;
+use crate::passes::common::weights::{EXCLUDE, MIN_ELEMENTS};
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
@@ -37,13 +38,8 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of it \
                stays float; 0: everything is coded",
     },
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" },
-    OptSpec {
-        key: "min-elements",
-        kind: OptKind::UInt,
-        default: Some("1024"),
-        help: "weights of fewer elements stay float",
-    },
+    EXCLUDE,
+    MIN_ELEMENTS,
 ];
 
 /// The options of one run.
