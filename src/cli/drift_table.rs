@@ -1,5 +1,6 @@
 //! Drift as a table.
 
+use onnx_shrink::report::words;
 use onnx_shrink::validate::{DriftReport, Failure, OutputDrift};
 
 use super::style;
@@ -11,11 +12,11 @@ pub(super) fn render(drift: &DriftReport) -> String {
         let noise = drift.noise.as_ref().and_then(|noise| noise.get(index));
         table.add_row([
             style::shortened(&output.name),
-            decibels(output),
-            noise.map_or_else(|| "-".to_owned(), decibels),
-            output.max_abs.map_or_else(|| "-".to_owned(), |value| format!("{value:.3e}")),
-            output.cosine.map_or_else(|| "-".to_owned(), |value| format!("{value:.6}")),
-            output.top1.map_or_else(|| "-".to_owned(), style::percent),
+            words::drift(output),
+            words::figure(noise, words::drift),
+            words::figure(output.max_abs, |value| format!("{value:.3e}")),
+            words::figure(output.cosine, |value| format!("{value:.6}")),
+            words::figure(output.top1, words::percent),
         ]);
     }
     let mut text = style::lines(&table);
@@ -39,7 +40,7 @@ pub(super) fn intervals(drift: &DriftReport) -> String {
         let (low, high) = output.snr_interval95_db?;
         let top1 = output
             .top1_interval95
-            .map(|(low, high)| format!(", top-1 {} .. {}", style::percent(low), style::percent(high)));
+            .map(|(low, high)| format!(", top-1 {} .. {}", words::percent(low), words::percent(high)));
         let (name, top1) = (style::shortened(&output.name), top1.unwrap_or_default());
         Some(format!("95 % interval of {name}: {low:.1} .. {high:.1} dB{top1}\n"))
     };
@@ -62,14 +63,4 @@ pub(super) fn failures(failures: &[Failure]) -> String {
             format!("failed:{place} {}, found {} (gate {})\n", failure.expected, failure.found, failure.gate)
         })
         .collect()
-}
-
-fn decibels(output: &OutputDrift) -> String {
-    match output.snr_db {
-        _ if output.mismatch.is_some() => "another shape".to_owned(),
-        _ if output.exact => "exact".to_owned(),
-        Some(snr) => format!("{snr:.1} dB"),
-        None if output.is_numeric() => "equal".to_owned(),
-        None => format!("{} equal", style::percent(output.equal)),
-    }
 }

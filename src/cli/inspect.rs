@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use onnx_shrink::Result;
 use onnx_shrink::inspect::{Inspection, inspect};
+use onnx_shrink::report::words;
 
 use super::args::InspectArgs;
 use super::{style, to_stdout, to_stdout_json};
@@ -22,15 +23,15 @@ fn render(model: &Inspection, top: usize) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{label:12}{value}");
     }
-    let share = |bytes: u64| style::percent(bytes as f64 / model.constant_bytes.max(1) as f64);
+    let share = |bytes: u64| words::percent(bytes as f64 / model.constant_bytes.max(1) as f64);
 
     let mut types = style::table(&["type", "tensors", "elements", "bytes", "share"], 1);
     for row in &model.types {
         types.add_row([
             row.dtype.clone(),
-            style::grouped(row.tensors),
-            style::grouped(row.elements),
-            style::grouped(row.bytes),
+            words::grouped(row.tensors),
+            words::grouped(row.elements),
+            words::grouped(row.bytes),
             share(row.bytes),
         ]);
     }
@@ -38,8 +39,8 @@ fn render(model: &Inspection, top: usize) -> String {
     for row in model.operators.iter().take(top) {
         operators.add_row([
             row.operator.clone(),
-            style::grouped(row.nodes),
-            style::grouped(row.constant_bytes),
+            words::grouped(row.nodes),
+            words::grouped(row.constant_bytes),
             share(row.constant_bytes),
         ]);
     }
@@ -49,9 +50,9 @@ fn render(model: &Inspection, top: usize) -> String {
             style::shortened(&row.name),
             row.ty.clone(),
             style::shortened(row.reader.as_deref().unwrap_or("nothing")),
-            style::grouped(row.bytes),
+            words::grouped(row.bytes),
             share(row.bytes),
-            row.sparsity.map_or_else(|| "-".to_owned(), style::percent),
+            words::figure(row.sparsity, words::percent),
         ]);
     }
     for (table, rows, all) in [
@@ -74,21 +75,21 @@ fn render(model: &Inspection, top: usize) -> String {
 fn facts(model: &Inspection) -> Vec<(&'static str, String)> {
     let side = match model.side_bytes {
         0 => String::new(),
-        bytes => format!(" + {} in side files", style::grouped(bytes)),
+        bytes => format!(" + {} in side files", words::grouped(bytes)),
     };
     let opsets: Vec<String> = model.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect();
     let mut facts = vec![
         ("file", model.path.clone()),
-        ("bytes", style::grouped(model.bytes) + &side),
+        ("bytes", words::grouped(model.bytes) + &side),
         ("IR version", model.ir_version.to_string()),
         ("opsets", opsets.join(", ")),
         ("producer", if model.producer.is_empty() { "-".to_owned() } else { model.producer.clone() }),
-        ("operators", style::grouped(model.nodes)),
+        ("operators", words::grouped(model.nodes)),
         (
             "constants",
-            format!("{} elements, {} bytes", style::grouped(model.elements), style::grouped(model.constant_bytes)),
+            format!("{} elements, {} bytes", words::grouped(model.elements), words::grouped(model.constant_bytes)),
         ),
-        ("zeros", format!("{} of weights", style::percent(model.sparsity))),
+        ("zeros", format!("{} of weights", words::percent(model.sparsity))),
     ];
     facts.extend(model.inputs.iter().map(|input| ("input", input.clone())));
     facts.extend(model.outputs.iter().map(|output| ("output", output.clone())));

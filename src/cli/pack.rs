@@ -2,9 +2,10 @@
 
 use onnx_shrink::Result;
 use onnx_shrink::container::{self, Sizes};
+use onnx_shrink::report::words;
 
 use super::args::PackArgs;
-use super::{style, to_stdout};
+use super::to_stdout;
 
 pub(super) fn pack(args: &PackArgs) -> Result<()> {
     let sizes = container::pack_file(&args.input, &args.output)?;
@@ -20,8 +21,8 @@ fn report(args: &PackArgs, sizes: Sizes, before: u64, after: u64) -> Result<()> 
     if args.common.quiet {
         return Ok(());
     }
-    let share = style::percent(sizes.packed_bytes as f64 / sizes.model_bytes.max(1) as f64);
+    let share = words::percent(sizes.packed_bytes as f64 / sizes.model_bytes.max(1) as f64);
     let text =
-        format!("{} -> {} bytes; packed is {share} of the model\n", style::grouped(before), style::grouped(after));
+        format!("{} -> {} bytes; packed is {share} of the model\n", words::grouped(before), words::grouped(after));
     to_stdout(text.as_bytes())
 }

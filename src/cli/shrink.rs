@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use onnx_shrink::pass::RemarkKind;
 use onnx_shrink::pass::pipeline::{Pipeline, Step};
 use onnx_shrink::pass::report::StepReport;
-use onnx_shrink::report;
+use onnx_shrink::report::{self, words};
 use onnx_shrink::shrink::{Bisection, Report, ShrinkOptions, Shrunk, Status, shrink};
 use onnx_shrink::{Error, Result};
 
@@ -98,20 +98,20 @@ fn render(report: &Report) -> String {
     let mut table = style::table(&["", "before", "after", ""], 1);
     table.add_row([
         "bytes".to_owned(),
-        style::grouped(before.total_bytes()),
-        style::grouped(after.total_bytes()),
+        words::grouped(before.total_bytes()),
+        words::grouped(after.total_bytes()),
         format!("{:.2} x smaller", report.ratio),
     ]);
     table.add_row([
         "operators".to_owned(),
-        style::grouped(before.census.nodes),
-        style::grouped(after.census.nodes),
+        words::grouped(before.census.nodes),
+        words::grouped(after.census.nodes),
         String::new(),
     ]);
     table.add_row([
         "zero weights".to_owned(),
-        style::percent(before.sparsity),
-        style::percent(after.sparsity),
+        words::percent(before.sparsity),
+        words::percent(after.sparsity),
         String::new(),
     ]);
     text += &style::lines(&table);
@@ -146,8 +146,8 @@ fn steps(steps: &[StepReport]) -> String {
             table.add_row([
                 step.step.clone(),
                 if step.changed { step.effect.to_string() } else { "nothing done".to_owned() },
-                difference(step.before.nodes, step.after.nodes),
-                difference(step.before.constant_bytes, step.after.constant_bytes),
+                words::difference(step.before.nodes, step.after.nodes),
+                words::difference(step.before.constant_bytes, step.after.constant_bytes),
                 count(RemarkKind::Applied).to_string(),
                 count(RemarkKind::Skipped).to_string(),
                 format!("{:.2}", step.seconds),
@@ -165,14 +165,6 @@ fn steps(steps: &[StepReport]) -> String {
         text += &format!("nothing to do for {}\n", idle.join(", "));
     }
     text + &notes
-}
-
-fn difference(before: u64, after: u64) -> String {
-    match after.cmp(&before) {
-        std::cmp::Ordering::Less => format!("-{}", style::grouped(before - after)),
-        std::cmp::Ordering::Equal => "0".to_owned(),
-        std::cmp::Ordering::Greater => format!("+{}", style::grouped(after - before)),
-    }
 }
 
 fn verdict(report: &Report) -> String {

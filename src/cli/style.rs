@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 use onnx_shrink::Error;
+use onnx_shrink::report::words;
 
-/// Names longer than this are cut in the middle: their ends tell more than what lies between.
+/// What a column of names has room for.
 const NAME_WIDTH: usize = 60;
 
 /// Whether standard error shows colours: on a terminal, unless the user objects (<https://no-color.org>).
@@ -52,50 +53,7 @@ pub(super) fn lines(table: &Table) -> String {
     table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// A number of bytes with its digits in groups: `22,713,344`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// A share as percent.
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
 /// A name that fits into a table.
 pub(super) fn shortened(name: &str) -> String {
-    let length = name.chars().count();
-    if length <= NAME_WIDTH {
-        return name.to_owned();
-    }
-    let part = NAME_WIDTH / 2 - 2;
-    name.chars().take(part).chain("...".chars()).chain(name.chars().skip(length - part)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_digits() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22_713_344, "22,713,344")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
-    fn long_names_keep_their_ends() {
-        assert_eq!(shortened("conv1.weight"), "conv1.weight");
-        let long = format!("start{}end", "é".repeat(100));
-        let short = shortened(&long);
-        assert!(short.starts_with("start") && short.ends_with("end") && short.chars().count() <= NAME_WIDTH);
-    }
+    words::shortened(name, NAME_WIDTH)
 }

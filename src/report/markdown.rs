@@ -48,7 +48,7 @@ fn drift(report: &Report) -> String {
                     "| {} | {} | {} | {} | {} | {} |\n",
                     code(&output.name),
                     words::drift(output),
-                    noise.map_or_else(|| "-".to_owned(), words::drift),
+                    words::figure(noise, words::drift),
                     words::figure(output.max_abs, |value| format!("{value:.3e}")),
                     words::figure(output.cosine, |value| format!("{value:.6}")),
                     words::figure(output.top1, words::percent),

@@ -15,7 +15,7 @@ mod html;
 mod markdown;
 mod verdict;
 mod weights;
-mod words;
+pub mod words;
 
 use std::path::Path;
 

@@ -1,14 +1,10 @@
-//! Figures and names as reports show them.
+//! Figures and names as reports and the command line show them.
 
 use crate::pass::RemarkKind;
 use crate::validate::OutputDrift;
 
-/// Names longer than this are cut in the middle: their ends tell more than what lies between.
-#[cfg(feature = "cli")]
-const NAME_WIDTH: usize = 44;
-
 /// A number with its digits in groups: `22,713,344`.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -56,17 +52,17 @@ pub(super) fn ratio(ratio: f64) -> String {
 }
 
 /// A share as percent.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// A ratio in decibels, or that there is no drift.
-pub(super) fn decibels(ratio: Option<f64>) -> String {
+pub fn decibels(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "none".to_owned(), |db| format!("{db:.1} dB"))
 }
 
 /// The drift of an output, in a few words.
-pub(super) fn drift(output: &OutputDrift) -> String {
+pub fn drift(output: &OutputDrift) -> String {
     match output.snr_db {
         _ if output.mismatch.is_some() => "another shape".to_owned(),
         _ if output.exact => "exact".to_owned(),
@@ -77,7 +73,7 @@ pub(super) fn drift(output: &OutputDrift) -> String {
 }
 
 /// A figure that may be missing.
-pub(super) fn figure(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
+pub fn figure<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
 
@@ -97,8 +93,7 @@ pub(super) fn element(ty: &str) -> &str {
 }
 
 /// How much was added or taken away.
-#[cfg(feature = "cli")]
-pub(super) fn difference(before: u64, after: u64) -> String {
+pub fn difference(before: u64, after: u64) -> String {
     match after.cmp(&before) {
         std::cmp::Ordering::Less => format!("-{}", grouped(before - after)),
         std::cmp::Ordering::Equal => "0".to_owned(),
@@ -106,15 +101,15 @@ pub(super) fn difference(before: u64, after: u64) -> String {
     }
 }
 
-/// A name that fits into a chart or a table, without characters that would break it.
-#[cfg(feature = "cli")]
-pub(super) fn shortened(name: &str) -> String {
+/// A name of at most `width` characters, none of which would break a chart, a table or a terminal. A longer one is cut in the
+/// middle: its ends tell more than what lies between.
+pub fn shortened(name: &str, width: usize) -> String {
     let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     let length = name.chars().count();
-    if length <= NAME_WIDTH {
+    if length <= width {
         return name;
     }
-    let part = NAME_WIDTH / 2 - 2;
+    let part = (width / 2).saturating_sub(2);
     name.chars().take(part).chain("...".chars()).chain(name.chars().skip(length - part)).collect()
 }
 
@@ -128,5 +123,20 @@ mod tests {
         assert_eq!(shown, ["0 B", "999 B", "1.00 kB", "443 kB", "1.73 MB", "45.0 MB", "2.50 GB"]);
         assert_eq!(ratio(3.899), "3.90 x smaller");
         assert_eq!(ratio(0.5), "2.00 x larger");
+    }
+
+    #[test]
+    fn groups_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (22_713_344, "22,713,344")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("conv1.weight", 60), "conv1.weight");
+        let long = format!("start{}end", "é".repeat(100));
+        let short = shortened(&long, 60);
+        assert!(short.starts_with("start") && short.ends_with("end") && short.chars().count() <= 60);
     }
 }

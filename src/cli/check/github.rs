@@ -4,9 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use onnx_shrink::check::{CheckReport, Outcome};
+use onnx_shrink::report::words;
 use onnx_shrink::{Error, Result};
-
-use super::style;
 
 /// The variable that names the file of the summary.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -61,8 +60,8 @@ fn summary(report: &CheckReport) -> String {
     let mut text = format!("### {}: `{}`\n\n", verdict(report.outcome), report.candidate);
     text += &format!(
         "{} -> {} bytes, {:.2} x smaller than `{}`\n\n",
-        style::grouped(report.reference_file.total_bytes()),
-        style::grouped(report.candidate_file.total_bytes()),
+        words::grouped(report.reference_file.total_bytes()),
+        words::grouped(report.candidate_file.total_bytes()),
         report.ratio,
         report.reference
     );
@@ -75,7 +74,7 @@ fn summary(report: &CheckReport) -> String {
         for output in &drift.outputs {
             let snr = output.snr_db.map_or_else(|| "equal".to_owned(), |snr| format!("{snr:.1} dB"));
             let interval = output.snr_interval95_db.map(|(low, high)| format!("{low:.1} .. {high:.1} dB"));
-            let top1 = output.top1.map(style::percent);
+            let top1 = output.top1.map(words::percent);
             text += &format!(
                 "| {} | {snr} | {} | {} |\n",
                 cell(&output.name),

@@ -3,6 +3,7 @@
 use onnx_shrink::check::{CheckReport, GateResult, Outcome, Rule};
 use onnx_shrink::layers::LayersReport;
 use onnx_shrink::pass::counted;
+use onnx_shrink::report::words;
 use onnx_shrink::shrink::Status;
 
 use super::style;
@@ -22,8 +23,8 @@ pub(super) fn render(report: &CheckReport, most_layers: usize) -> String {
     }
     text += &format!(
         "{} -> {} bytes, {:.2} x smaller\n",
-        style::grouped(report.reference_file.total_bytes()),
-        style::grouped(report.candidate_file.total_bytes()),
+        words::grouped(report.reference_file.total_bytes()),
+        words::grouped(report.candidate_file.total_bytes()),
         report.ratio
     );
     text += &drift_table::failures(&validation.failures);
@@ -44,15 +45,14 @@ pub(super) fn render(report: &CheckReport, most_layers: usize) -> String {
 /// The layers that add most.
 fn layers_table(report: &LayersReport, most: usize) -> String {
     let mut table = style::table(&["layer", "operator", "value", "added", "passed on", "drift", ""], 3);
-    let decibels = |ratio: Option<f64>| ratio.map_or_else(|| "none".to_owned(), |db| format!("{db:.1} dB"));
     for layer in report.layers.iter().filter(|layer| layer.snr_db.is_some()).take(most) {
         table.add_row([
             style::shortened(&layer.node),
             layer.op.clone(),
             style::shortened(&layer.value),
-            decibels(layer.born_db),
-            decibels(layer.passed_on_db),
-            decibels(layer.snr_db),
+            words::decibels(layer.born_db),
+            words::decibels(layer.passed_on_db),
+            words::decibels(layer.snr_db),
             if layer.is_born { "born here" } else { "passed on" }.to_owned(),
         ]);
     }

@@ -9,7 +9,7 @@ use plotters::style::{Color, IntoFont, RGBColor, TextStyle};
 
 use super::super::weights::Histogram;
 use super::super::words;
-use super::escaped;
+use super::{NAME_WIDTH, escaped};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const BEFORE: RGBColor = RGBColor(0x9a, 0xa7, 0xb8);
@@ -42,7 +42,13 @@ pub(super) fn bars(rows: &[Row], what: &str) -> Result<String> {
     draw((WIDTH, height.max(1)), what, |area| {
         let mut top = ROW_GAP / 2;
         for row in rows {
-            text(area, &words::shortened(&row.name), (BARS_FROM - 10, top + BAR_HEIGHT), HPos::Right, &INK)?;
+            text(
+                area,
+                &words::shortened(&row.name, NAME_WIDTH),
+                (BARS_FROM - 10, top + BAR_HEIGHT),
+                HPos::Right,
+                &INK,
+            )?;
             for ((value, figure), colour) in row.bars.iter().zip([BEFORE, AFTER]) {
                 let length = if value.is_finite() { (value * scale).round() as i32 } else { 0 };
                 // A bar of something is never nothing.

@@ -1,6 +1,6 @@
 //! How far the outputs moved, and the gates they were held to.
 
-use super::{Report, code, escaped, table};
+use super::{NAME_WIDTH, Report, code, escaped, table};
 use crate::report::words;
 use crate::shrink::Status;
 
@@ -18,9 +18,9 @@ pub(super) fn render(report: &Report) -> String {
     for (index, output) in drift.outputs.iter().enumerate() {
         let noise = drift.noise.as_ref().and_then(|noise| noise.get(index));
         rows.push(vec![
-            code(&words::shortened(&output.name)),
+            code(&words::shortened(&output.name, NAME_WIDTH)),
             words::drift(output),
-            noise.map_or_else(|| "-".to_owned(), words::drift),
+            words::figure(noise, words::drift),
             words::figure(output.max_abs, |value| format!("{value:.3e}")),
             words::figure(output.rel_l2, |value| format!("{value:.3e}")),
             words::figure(output.cosine, |value| format!("{value:.6}")),

@@ -1,7 +1,7 @@
 //! Where drift is born, and how the weights of those layers are spread.
 
 use super::charts::{Row, bars, histogram};
-use super::{Report, code, escaped, legend};
+use super::{NAME_WIDTH, Report, code, escaped, legend};
 use crate::error::Result;
 use crate::layers::LayersReport;
 use crate::report::detail::MOST_LAYERS;
@@ -26,7 +26,7 @@ pub(super) fn render(report: &Report) -> Result<String> {
         for spread in &detail.histograms {
             text += &format!(
                 "<figure><figcaption>{}<br><span class=\"muted\">zeros {} before, {} after</span></figcaption>{}</figure>\n",
-                code(&words::shortened(&spread.name)),
+                code(&words::shortened(&spread.name, NAME_WIDTH)),
                 words::percent(spread.zeros_before),
                 words::percent(spread.zeros_after),
                 histogram(spread)?

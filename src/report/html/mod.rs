@@ -16,6 +16,9 @@ use crate::error::Result;
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
 
+/// What a chart has room for.
+const NAME_WIDTH: usize = 44;
+
 pub(super) fn render(report: &Report) -> Result<String> {
     let title = format!("{}: onnx-shrink report", report.model);
     let mut body = format!("<h1>{}</h1>\n", escaped(&report.model));
