@@ -37,12 +37,8 @@ impl Reports {
                     .expected("a file of its own for each report")
                     .found(format!("`{}`, which the run reads or writes", other.display())));
             }
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-                return Err(Error::usage(format!("the folder of the report `{}` does not exist", path.display()))
-                    .expected(format!("a folder `{}`", folder.display()))
-                    .help("make it first, or name another report"));
-            }
-            reserved.push((form, Staging::open(path, "none")?));
+            check_folder(path)?;
+            reserved.push((form, Staging::alone(path)?));
         }
         Ok(Self(reserved))
     }
@@ -69,6 +65,19 @@ impl Reports {
             staging.commit()?;
         }
         Ok(())
+    }
+}
+
+/// Whether a report has a folder to go to.
+///
+/// # Errors
+/// Says that it has none.
+pub(super) fn check_folder(path: &Path) -> Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => Err(Error::usage(format!("the folder of the report `{}` does not exist", path.display()))
+            .expected(format!("a folder `{}`", folder.display()))
+            .help("make it first, or name another report")),
     }
 }
 

@@ -35,9 +35,6 @@ const MAGIC: &[u8; 7] = b"ONNXZ\r\n";
 /// The version of the format that is written, and the only one that is read.
 const VERSION: u8 = 1;
 
-/// The name of the side file that a packed model never has.
-const NO_SIDE_FILE: &str = "no-side-file";
-
 /// What packing or unpacking did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -196,7 +193,7 @@ fn in_place(
     _input: &Bytes,
     contents: impl FnOnce(&mut BufWriter<Durable>) -> Result<()>,
 ) -> Result<u64> {
-    let staging = Staging::open(output, NO_SIDE_FILE)?;
+    let staging = Staging::alone(output)?;
     let len = staging.write_with(contents)?;
     staging.commit()?;
     Ok(len)

@@ -62,6 +62,15 @@ impl Staging {
         Ok(staging)
     }
 
+    /// The same for a file without a side file.
+    ///
+    /// # Errors
+    /// As [`Staging::open`].
+    pub fn alone(destination: &Path) -> Result<Self> {
+        // Never written, so that no such file is ever moved.
+        Self::open(destination, "no-side-file")
+    }
+
     /// The folder for temporary files, on the disk of the destination.
     pub fn folder(&self) -> &Path {
         &self.folder

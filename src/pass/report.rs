@@ -29,6 +29,12 @@ pub struct StepReport {
 }
 
 impl StepReport {
+    /// Whether there is something to tell. A preset repeats its passes until none finds anything: that a later round did
+    /// nothing is not.
+    pub fn is_worth_telling(&self) -> bool {
+        self.changed || (self.round == 1 && !self.remarks.is_empty())
+    }
+
     /// The report of a pass from its context after the run.
     pub(crate) fn new(
         step: String,

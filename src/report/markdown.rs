@@ -83,7 +83,7 @@ fn layers(report: &Report) -> String {
 
 fn steps(report: &Report) -> String {
     let mut text = String::from("\n## What each pass did\n");
-    for step in report.run.steps.iter().filter(|step| step.changed || (step.round == 1 && !step.remarks.is_empty())) {
+    for step in report.run.steps.iter().filter(|step| step.is_worth_telling()) {
         let what = if step.changed { step.effect.to_string() } else { "nothing done".to_owned() };
         text += &format!("\n- {} ({what})", code(&step.step));
         for kind in [RemarkKind::Note, RemarkKind::Applied, RemarkKind::Skipped] {

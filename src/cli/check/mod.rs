@@ -14,6 +14,7 @@ use onnx_shrink::{Error, Result};
 
 use super::args::Running;
 use super::progress::Bars;
+use super::report::check_folder;
 use super::{json, style, to_stdout, to_stdout_json};
 
 pub(super) use args::CheckArgs;
@@ -48,6 +49,7 @@ fn compare(args: &CheckArgs) -> Result<Checked> {
     let (Some(reference), Some(candidate)) = (&args.reference, &args.candidate) else {
         return Err(Error::usage("two models are to be named").help("onnx-shrink check model.onnx small.onnx"));
     };
+    // Before the work begins: a report that cannot be written should not cost an hour of it.
     [&args.junit, &args.sarif].into_iter().flatten().try_for_each(|path| check_folder(path))?;
     let Running { max_drift, backend, seed } = &args.running;
     let options = CheckOptions {
@@ -65,16 +67,6 @@ fn compare(args: &CheckArgs) -> Result<Checked> {
         layers: args.layers.is_some(),
     };
     check(reference, candidate, &options, &Bars::new(args.common.quiet))
-}
-
-/// Before the work begins: a report that cannot be written should not cost an hour of it.
-fn check_folder(path: &Path) -> Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        None => Ok(()),
-        Some(folder) => Err(Error::usage(format!("the folder of the report `{}` does not exist", path.display()))
-            .expected(format!("a folder `{}`", folder.display()))
-            .help("make it first, or name another report")),
-    }
 }
 
 fn write_reports(args: &CheckArgs, report: &CheckReport) -> Result<()> {

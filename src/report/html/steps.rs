@@ -15,8 +15,7 @@ pub(super) fn render(report: &Report) -> String {
     if steps.is_empty() {
         return text + "<p>No pass ran.</p>\n";
     }
-    let (busy, idle): (Vec<&StepReport>, Vec<&StepReport>) =
-        steps.iter().partition(|step| step.changed || (step.round == 1 && !step.remarks.is_empty()));
+    let (busy, idle): (Vec<&StepReport>, Vec<&StepReport>) = steps.iter().partition(|step| step.is_worth_telling());
     let count = |step: &StepReport, kind| step.remarks.iter().filter(|remark| remark.kind == kind).count().to_string();
     let rows: Vec<Vec<String>> = busy
         .iter()
