@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use onnx_shrink::output::Staging;
+use onnx_shrink::output::{Staging, is_same_place};
 use onnx_shrink::report::Report;
 use onnx_shrink::{Error, ErrorKind, Result};
 
@@ -32,7 +32,7 @@ impl Reports {
         for (index, path) in paths.iter().enumerate() {
             let form = form(path)?;
             let others = others.iter().copied().chain(paths.iter().take(index).map(PathBuf::as_path));
-            if let Some(other) = others.into_iter().find(|other| is_same(path, other)) {
+            if let Some(other) = others.into_iter().find(|other| is_same_place(path, other)) {
                 return Err(Error::usage(format!("the report `{}` would be written over", path.display()))
                     .expected("a file of its own for each report")
                     .found(format!("`{}`, which the run reads or writes", other.display())));
@@ -91,17 +91,6 @@ fn form(path: &Path) -> Result<Form> {
             .expected("a file that ends with .html, .json or .md")
             .found(format!("`{}`", path.display()))),
     }
-}
-
-/// Whether two paths name the same file; one that is yet to be made is known by its folder.
-fn is_same(a: &Path, b: &Path) -> bool {
-    let place = |path: &Path| {
-        path.canonicalize().ok().or_else(|| {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Some(folder.canonicalize().ok()?.join(path.file_name()?))
-        })
-    };
-    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
 /// The command line as a shell would take it.

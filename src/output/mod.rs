@@ -224,6 +224,17 @@ fn busy(destination: &Path) -> Error {
         .help("wait for it, or name another output")
 }
 
+/// Whether two paths name the same file; one that is yet to be made is known by its folder.
+pub fn is_same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(folder.canonicalize().ok()?.join(path.file_name()?))
+        })
+    };
+    matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
+}
+
 /// Whether the open file is still the one at `path`: it may have been removed before it was locked.
 #[cfg(unix)]
 fn is_same_file(file: &File, path: &Path) -> bool {

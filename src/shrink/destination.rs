@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::input::Input;
+use crate::output::is_same_place;
 
 /// A path for the result and a name for its side file that neither of them takes from the input.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Destination {
                 .found(format!("`{}`", path.display()))
                 .help("onnx-shrink pack small.onnx -o small.onnxz"));
         }
-        if let Some(side) = input.side_files.keys().find(|side| is_same_file(side, &path)) {
+        if let Some(side) = input.side_files.keys().find(|side| is_same_place(side, &path)) {
             return Err(Error::usage(format!(
                 "the output `{}` is a file the input reads its weights from",
                 path.display()
@@ -41,9 +42,9 @@ impl Destination {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let taken = |side_name: &str| {
             let side = folder.join(side_name);
-            let is_of_input = input.side_files.keys().any(|file| is_same_file(file, &side));
+            let is_of_input = input.side_files.keys().any(|file| is_same_place(file, &side));
             // While the input is replaced, neither version may lose its side file.
-            is_of_input || (is_same_file(&input.path, &path) && side.exists())
+            is_of_input || (is_same_place(&input.path, &path) && side.exists())
         };
         let mut side_name = format!("{name}.data");
         for number in 2_u32.. {
@@ -54,9 +55,4 @@ impl Destination {
         }
         Ok(Self { path, side_name })
     }
-}
-
-/// Whether two paths lead to the same existing file.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
