@@ -29,13 +29,16 @@ enum Role {
     Positions,
 }
 
+/// An input and what it is filled with.
+type Filled = (String, Role, DType);
+
 /// Lines of ids, read again when they are asked for.
 #[derive(Debug)]
 struct Tokens {
     path: PathBuf,
     file: Bytes,
     lines: Vec<Line>,
-    inputs: Vec<(String, Role, DType)>,
+    inputs: Vec<Filled>,
     pad: i64,
     /// The length to which lines are filled up; `None` leaves each as long as it is.
     length: Option<usize>,
@@ -93,9 +96,6 @@ pub(super) fn open(path: &Path, mut spec: Spec, options: &DataOptions<'_>) -> Re
     };
     Ok(Box::new(Batches::new(tokens, batch, limit)?))
 }
-
-/// An input and what it is filled with.
-type Filled = (String, Role, DType);
 
 /// The inputs with what each is filled with, the number of tokens where it is fixed, and the batch.
 fn inputs(signature: &Signature) -> Result<(Vec<Filled>, Option<usize>, usize)> {
@@ -169,7 +169,7 @@ impl Rows for Tokens {
                 Role::Positions => (0..length as i64).collect(),
             }
         };
-        let input = |(name, role, dtype): &(String, Role, DType)| {
+        let input = |(name, role, dtype): &Filled| {
             let tensor = Tensor::from_i64(vec![1, length as u64], &values(*role))?;
             let (tensor, _) = convert(&tensor, *dtype).ok_or_else(|| {
                 self.at(line, Error::invalid_data(format!("an id does not fit into input `{name}`")))

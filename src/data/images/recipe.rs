@@ -5,6 +5,9 @@ use crate::data::spec::{Spec, fraction, numbers, positive};
 use crate::error::{Error, Result};
 use crate::ir::{DType, Dim, Shape, Signature, Tensor, TypedName};
 
+/// Height and width.
+type Size = (usize, usize);
+
 /// How large an image is made before it is cropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resize {
@@ -29,8 +32,7 @@ pub(super) struct Recipe {
     pub(super) channels: usize,
     blue_first: bool,
     resize: Resize,
-    /// Height and width.
-    crop: Option<(usize, usize)>,
+    crop: Option<Size>,
     /// What each value of an 8-bit channel becomes.
     tables: Vec<[f32; 256]>,
     /// The steps in words, for the report.
@@ -44,10 +46,8 @@ impl Recipe {
     /// Fails where the model has no single input that images could be for, or options contradict it.
     pub(super) fn new(spec: &mut Spec, signature: &Signature) -> Result<Self> {
         let (input, shape, dtype) = image_input(signature)?;
-        let layout =
-            spec.read("layout", "nchw or nhwc", |text| ["nchw", "nhwc"].iter().position(|word| *word == text))?;
-        let order = spec
-            .read("order", "rgb, bgr or grey", |text| ["rgb", "bgr", "grey"].iter().position(|word| *word == text))?;
+        let layout = spec.read("layout", "nchw or nhwc", |text| one_of(text, &["nchw", "nhwc"]))?;
+        let order = spec.read("order", "rgb, bgr or grey", |text| one_of(text, &["rgb", "bgr", "grey"]))?;
         let resize = spec.read("resize", "the shorter side (256), HEIGHTxWIDTH, cover or none", read_resize)?;
         let crop = spec.read("crop", "the side of a square (224), or HEIGHTxWIDTH", read_size)?;
         let scale = spec.read("scale", "a number or fraction, as in 1/255", fraction)?;
@@ -58,20 +58,15 @@ impl Recipe {
         let has_batch = shape.rank() == 4;
         let dims = &shape.0[usize::from(has_batch)..];
         let is_channels = |dim: &Dim| matches!(dim.fixed(), Some(1 | 3));
-        let channels_first = layout.map_or(is_channels(&dims[0]) || !is_channels(&dims[2]), |chosen| chosen == 0);
+        let channels_first = layout.map_or(is_channels(&dims[0]) || !is_channels(&dims[2]), |chosen| chosen == "nchw");
         let (channel_dim, height, width) =
             if channels_first { (&dims[0], &dims[1], &dims[2]) } else { (&dims[2], &dims[0], &dims[1]) };
-        let grey = order == Some(2);
+        let grey = order == Some("grey");
         let channels = match channel_dim.fixed() {
             Some(1) => 1,
             Some(3) => 3,
-            None => {
-                if grey {
-                    1
-                } else {
-                    3
-                }
-            }
+            None if grey => 1,
+            None => 3,
             Some(count) => {
                 return Err(Error::usage(format!(
                     "input `{}` takes {count} channels, and images have 1 or 3",
@@ -96,11 +91,7 @@ impl Recipe {
         let scaled = scale.unwrap_or(if dtype.is_float() { (1.0, 255.0) } else { (1.0, 1.0) });
         let tables = tables(channels, scaled, mean.as_deref(), std.as_deref())?;
 
-        let order_word = match (channels, order) {
-            (1, _) => "grey",
-            (_, Some(1)) => "bgr",
-            _ => "rgb",
-        };
+        let order_word = if channels == 1 { "grey" } else { order.unwrap_or("rgb") };
         let mut steps =
             vec![(resize_words(resize, crop), spec.was_given("resize")), (crop_words, spec.was_given("crop"))];
         steps.push((format!("layout={}", if channels_first { "nchw" } else { "nhwc" }), layout.is_some()));
@@ -114,7 +105,7 @@ impl Recipe {
                 steps.push((format!("{key}={}", text.as_deref().unwrap_or(none)), text.is_some()));
             }
         }
-        let blue_first = order == Some(1);
+        let blue_first = order == Some("bgr");
         let input = input.name.clone();
         let words = words(&steps);
         Ok(Self { input, dtype, has_batch, channels_first, channels, blue_first, resize, crop, tables, words })
@@ -161,11 +152,14 @@ impl Recipe {
         }
         let (pixels, channels) = (image.height * image.width, self.channels);
         let place = |channel: usize| if self.blue_first { channels - 1 - channel } else { channel };
-        let value = |pixel: usize, channel: usize| image.values[pixel * channels + place(channel)];
-        let order: Vec<(usize, usize)> = match self.channels_first {
-            true => (0..channels).flat_map(|channel| (0..pixels).map(move |pixel| (pixel, channel))).collect(),
-            false => (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| (pixel, channel))).collect(),
-        };
+        // Each element of the tensor: its channel, and its value in the image.
+        let elements = (0..pixels * channels).map(|index| {
+            let (pixel, channel) = match self.channels_first {
+                true => (index % pixels, index / pixels),
+                false => (index / channels, index % channels),
+            };
+            (channel, image.values[pixel * channels + place(channel)])
+        });
         let extents = [image.height as u64, image.width as u64];
         let mut shape: Vec<u64> = if self.has_batch { vec![1] } else { Vec::new() };
         match self.channels_first {
@@ -173,10 +167,9 @@ impl Recipe {
             false => shape.extend([extents[0], extents[1], channels as u64]),
         }
         if !self.dtype.is_float() {
-            return Tensor::from_u8(shape, order.iter().map(|&(pixel, channel)| value(pixel, channel)).collect());
+            return Tensor::from_u8(shape, elements.map(|(_, value)| value).collect());
         }
-        let values: Vec<f32> =
-            order.iter().map(|&(pixel, channel)| self.tables[channel][usize::from(value(pixel, channel))]).collect();
+        let values: Vec<f32> = elements.map(|(channel, value)| self.tables[channel][usize::from(value)]).collect();
         Tensor::from_floats(self.dtype, shape, &values)
     }
 }
@@ -199,11 +192,16 @@ fn image_input(signature: &Signature) -> Result<(&TypedName, &Shape, DType)> {
     }
 }
 
+/// The word that a text is.
+fn one_of(text: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| *word == text)
+}
+
 fn usize_of(dim: &Dim) -> Option<usize> {
     dim.fixed().and_then(|extent| usize::try_from(extent).ok())
 }
 
-fn read_size(text: &str) -> Option<(usize, usize)> {
+fn read_size(text: &str) -> Option<Size> {
     match text.split_once('x') {
         Some((height, width)) => Some((positive(height)?, positive(width)?)),
         None => positive(text).map(|side| (side, side)),
@@ -224,9 +222,6 @@ fn read_resize(text: &str) -> Option<Resize> {
         }),
     }
 }
-
-/// Height and width.
-type Size = (usize, usize);
 
 /// What to scale to and what to cut out, with the latter in words.
 fn sizes(
@@ -263,7 +258,7 @@ fn sizes(
     Ok((resize.unwrap_or(Resize::Cover), wanted, text))
 }
 
-fn resize_words(resize: Resize, crop: Option<(usize, usize)>) -> String {
+fn resize_words(resize: Resize, crop: Option<Size>) -> String {
     match (resize, crop) {
         (Resize::Cover, Some((height, width))) if height == width => format!("resize={height}"),
         (Resize::Cover, _) => "resize=cover".to_owned(),
