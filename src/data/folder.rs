@@ -26,12 +26,11 @@ pub(super) struct FolderSamples {
 }
 
 impl FolderSamples {
-    /// Opens a folder.
+    /// Opens a folder with these [`members`].
     ///
     /// # Errors
-    /// Fails where it holds no data, or one of its members cannot be read or does not fit the inputs.
-    pub(super) fn open(path: &Path, signature: &Signature) -> Result<Self> {
-        let members = members(path)?;
+    /// Fails where one of them cannot be read or does not fit the inputs.
+    pub(super) fn open(path: &Path, members: Vec<PathBuf>, signature: &Signature) -> Result<Self> {
         let (mut places, mut labels, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         for (member, file) in members.iter().enumerate() {
             let samples = ArraySamples::load(file, signature)?;
@@ -104,28 +103,11 @@ impl Samples for FolderSamples {
     }
 }
 
-/// Whether a folder holds arrays or ONNX test data.
+/// The arrays of a folder, or its ONNX test data, in order; `None` where there is neither.
 ///
 /// # Errors
-/// Fails where it cannot be read.
-pub(super) fn holds_arrays(path: &Path) -> Result<bool> {
-    let read_error = |e| Error::io("read the folder", path, e);
-    for entry in std::fs::read_dir(path).map_err(read_error)? {
-        let name = entry.map_err(read_error)?.file_name();
-        let name = name.to_string_lossy();
-        if name.ends_with(".npz")
-            || name.ends_with(".npy")
-            || name.starts_with("test_data_set_")
-            || name == "input_0.pb"
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The files or folders of a folder that hold samples, in order.
-fn members(path: &Path) -> Result<Vec<PathBuf>> {
+/// Fails where there are both, or the folder cannot be read.
+pub(super) fn members(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     let read_error = |e| Error::io("read the folder", path, e);
     let (mut sets, mut arrays) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(path).map_err(read_error)? {
@@ -143,14 +125,12 @@ fn members(path: &Path) -> Result<Vec<PathBuf>> {
     sets.sort();
     arrays.sort();
     if path.join("input_0.pb").is_file() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(Some(vec![path.to_owned()]));
     }
     match (sets.is_empty(), arrays.is_empty()) {
-        (false, true) => Ok(sets.into_iter().map(|(_, file)| file).collect()),
-        (true, false) => Ok(arrays),
-        (true, true) => Err(Error::invalid_data(format!("folder `{}` holds no input data", path.display()))
-            .expected(".npz or .npy files, images, folders of images, test_data_set_* folders, or input_0.pb")
-            .found("none of these")),
+        (false, true) => Ok(Some(sets.into_iter().map(|(_, file)| file).collect())),
+        (true, false) => Ok(Some(arrays)),
+        (true, true) => Ok(None),
         (false, false) => Err(Error::invalid_data(format!("folder `{}` mixes two kinds of data", path.display()))
             .expected("either .npz and .npy files or test_data_set_* folders")
             .found("both")

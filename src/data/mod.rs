@@ -170,21 +170,26 @@ fn open_path(text: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> 
         };
         return Err(Error::usage(format!("input data `{}` does not exist", path.display())).help(help));
     }
-    if !(path.is_dir() && folder::holds_arrays(&path)?)
-        && let Some(listing) = listing::Listing::find(&path)?
-    {
+    let members = if path.is_dir() { folder::members(&path)? } else { None };
+    if let Some(members) = members {
+        spec.finish("arrays")?;
+        return Ok(Box::new(folder::FolderSamples::open(&path, members, options.signature)?));
+    }
+    if let Some(listing) = listing::Listing::find(&path)? {
         return open_media(listing, spec, options);
     }
+    if path.is_dir() {
+        return Err(Error::invalid_data(format!("folder `{}` holds no input data", path.display()))
+            .expected(".npz or .npy files, images, folders of images, test_data_set_* folders, or input_0.pb")
+            .found("none of these"));
+    }
     let is = |wanted: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
-    if is("csv") && path.is_file() {
+    if is("csv") {
         return tokens::open(&path, spec, options);
     }
     spec.finish("arrays")?;
-    if is("jsonl") && path.is_file() {
-        return Ok(Box::new(lines::JsonLines::open(&path, options.signature)?));
-    }
-    match path.is_dir() {
-        true => Ok(Box::new(folder::FolderSamples::open(&path, options.signature)?)),
+    match is("jsonl") {
+        true => Ok(Box::new(lines::JsonLines::open(&path, options.signature)?)),
         false => Ok(Box::new(arrays::ArraySamples::load(&path, options.signature)?)),
     }
 }
