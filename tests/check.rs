@@ -1,8 +1,10 @@
 //! `check` as a gate for CI: every form of output against its schema, every exit code, and what the action and the hook run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use onnx_shrink::ir::text;
@@ -10,44 +12,15 @@ use onnx_shrink::onnx::{EncodeOptions, encode};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A folder with the digits model in it, and one a little and one much worse.
-struct Sandbox(TempDir);
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
+use support::sandbox::{ROOT, Ran, Sandbox, assert_valid, ran};
 
 impl Sandbox {
+    /// The digits model, and one a little and one much worse.
     fn new() -> Self {
-        let sandbox = Self(tempfile::tempdir().unwrap());
-        fs::copy(Path::new(ROOT).join("testdata/lenet5.onnx"), sandbox.path("model.onnx")).unwrap();
+        let sandbox = Self::with_digits_model();
         sandbox.run(&["model.onnx", "-p", "quant8=weights", "--no-validate", "-q", "-o", "small.onnx"]).code(0);
         sandbox.run(&["model.onnx", "-p", "prune=0.97", "--no-validate", "-q", "-o", "bad.onnx"]).code(0);
         sandbox
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onnx-shrink"));
-        command.current_dir(self.0.path()).env_remove("RUST_LOG").env_remove("GITHUB_STEP_SUMMARY");
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        ran(self.command().args(args))
     }
 
     /// `check model.onnx CANDIDATE` on real digits.
@@ -56,34 +29,6 @@ impl Sandbox {
         let fixed = ["check", "model.onnx", candidate, "--inputs", data.to_str().unwrap()];
         self.run(&[&fixed, args].concat())
     }
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-impl Ran {
-    #[track_caller]
-    fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, words: &[&str]) -> Self {
-        let all = format!("{}{}", self.stdout, self.stderr);
-        words.iter().for_each(|word| assert!(all.contains(word), "no `{word}` in: {all}"));
-        self
-    }
-}
-
-fn assert_valid(schema: &Value, instance: &Value) {
-    let validator = jsonschema::validator_for(schema).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(errors.is_empty(), "{errors:#?}\n{instance:#}");
 }
 
 #[test]

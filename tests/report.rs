@@ -1,60 +1,24 @@
 //! `--report`: pages that a stranger understands and that run nothing, JSON by its schema, Markdown with tables.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use onnx_shrink::ir::text;
 use onnx_shrink::onnx::{EncodeOptions, encode};
 use serde_json::Value;
-use tempfile::TempDir;
-
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A folder with the digits model in it.
-struct Sandbox(TempDir);
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
+use support::sandbox::{ROOT, Ran, Sandbox, assert_valid};
 
 impl Sandbox {
-    fn new() -> Self {
-        let sandbox = Self(tempfile::tempdir().unwrap());
-        fs::copy(Path::new(ROOT).join("testdata/lenet5.onnx"), sandbox.path("model.onnx")).unwrap();
-        sandbox
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
     fn json(&self, name: &str) -> Value {
         serde_json::from_str(&self.text(name)).unwrap()
     }
 
     #[track_caller]
-    fn run(&self, code: i32, args: &[&str]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onnx-shrink"));
-        let output = command.current_dir(self.0.path()).env_remove("RUST_LOG").args(args).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-        assert_eq!(ran.code, Some(code), "{}\n{}", ran.stdout, ran.stderr);
-        ran
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+    fn ends(&self, code: i32, args: &[&str]) -> Ran {
+        self.run(args).code(code)
     }
 }
 
@@ -74,17 +38,9 @@ fn assert_self_contained(page: &str) {
     assert_eq!(page.matches("<div").count(), page.matches("</div>").count());
 }
 
-#[track_caller]
-fn assert_valid(schema: &Value, instance: &Value) {
-    let validator = jsonschema::validator_for(schema).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(errors.is_empty(), "{errors:#?}\n{instance:#}");
-}
-
 #[test]
 fn an_accepted_result_is_told_in_three_forms() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_digits_model();
     let args = [
         "model.onnx",
         "-p",
@@ -100,10 +56,10 @@ fn an_accepted_result_is_told_in_three_forms() {
         "--report",
         "r.md",
     ];
-    sandbox.run(0, &args);
+    sandbox.ends(0, &args);
     assert_eq!(sandbox.names(), ["model.onnx", "r.html", "r.json", "r.md", "small.onnx"]);
 
-    let schema: Value = serde_json::from_str(&sandbox.run(0, &["--report-schema"]).stdout).unwrap();
+    let schema: Value = serde_json::from_str(&sandbox.ends(0, &["--report-schema"]).stdout).unwrap();
     let report = sandbox.json("r.json");
     assert_valid(&schema, &report);
     assert_eq!(report["schema"], schema["properties"]["schema"]["const"]);
@@ -134,9 +90,9 @@ fn an_accepted_result_is_told_in_three_forms() {
 
 #[test]
 fn a_refused_result_is_told_too() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_digits_model();
     let args = ["model.onnx", "-p", "prune=0.97", "--max-drift", "snr=90", "-o", "small.onnx"];
-    sandbox.run(1, &[&args[..], &["--report", "r.html", "--report", "r.json", "-q"]].concat());
+    sandbox.ends(1, &[&args[..], &["--report", "r.html", "--report", "r.json", "-q"]].concat());
     assert_eq!(sandbox.names(), ["model.onnx", "r.html", "r.json"], "the result is not there");
     let report = sandbox.json("r.json");
     let sentence = report["verdict"]["sentence"].as_str().unwrap();
@@ -153,7 +109,7 @@ fn a_refused_result_is_told_too() {
 #[test]
 fn names_from_a_model_are_never_markup() {
     const EVIL: &str = "<script>alert(1)</script>\" onload='x'";
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_digits_model();
     let quoted = EVIL.replace('"', "\\\"");
     let source = format!(
         "<ir_version: 8, opset_import: [\"\" : 13]>\n\
@@ -164,7 +120,7 @@ fn names_from_a_model_are_never_markup() {
     let file = sandbox.path("<img src=x>.onnx");
     fs::write(&file, encode(&model, &EncodeOptions::default()).unwrap().to_bytes()).unwrap();
     let args = ["<img src=x>.onnx", "-p", "quant8=weights", "--inputs", "synthetic:3", "--dry-run", "-q"];
-    sandbox.run(0, &[&args[..], &["--report", "r.html", "--report", "r.md"]].concat());
+    sandbox.ends(0, &[&args[..], &["--report", "r.html", "--report", "r.md"]].concat());
     let page = sandbox.text("r.html");
     assert!(page.contains("&lt;script&gt;"), "{page}");
     for word in ["<script", "<img", "\" onload"] {
@@ -175,10 +131,10 @@ fn names_from_a_model_are_never_markup() {
 
 #[test]
 fn equal_runs_give_equal_reports_but_for_times() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_digits_model();
     let run = || {
         let args = ["model.onnx", "-p", "fp16", "-o", "small.onnx", "-q", "--report", "r.html", "--report", "r.json"];
-        sandbox.run(0, &args);
+        sandbox.ends(0, &args);
         let page = sandbox.text("r.html");
         let (before, times) = page.split_once("<details id=\"times\">").unwrap();
         let mut report = sandbox.json("r.json");
@@ -191,11 +147,11 @@ fn equal_runs_give_equal_reports_but_for_times() {
 
 #[test]
 fn says_what_is_wrong_with_a_report() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_digits_model();
     let before = fs::read(sandbox.path("model.onnx")).unwrap();
     fs::copy(sandbox.path("model.onnx"), sandbox.path("model.json")).unwrap();
     let fails = |args: &[&str], words: &str| {
-        let ran = sandbox.run(2, args);
+        let ran = sandbox.ends(2, args);
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     };
     fails(&["model.onnx", "--dry-run", "--report", "r.pdf"], ".html, .json or .md");

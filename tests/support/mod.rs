@@ -11,3 +11,5 @@ pub mod corpus;
 pub mod models;
 pub mod node_tests;
 pub mod python;
+pub mod sandbox;
+pub mod transform;
