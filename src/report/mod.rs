@@ -6,8 +6,8 @@
 //!                         --> Report --> out.json, out.md, out.html
 //! ```
 //!
-//! Equal runs give equal bytes, times apart: they are in the fields `seconds` of the JSON form, and in one place at the
-//! end of the others.
+//! Equal runs give equal bytes, but for times, which are in the fields `seconds` of the JSON form and in one place at the end
+//! of the others, and for speeds that a pass measured and says in a remark.
 
 mod detail;
 #[cfg(feature = "cli")]
