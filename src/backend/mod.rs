@@ -24,6 +24,7 @@ pub mod tract;
 
 pub use choice::{BackendChoice, load};
 pub use model_bytes::ModelBytes;
+pub(crate) use race::race_until;
 pub use race::{Laps, race};
 
 /// Named tensors in order: what a session takes and gives.

@@ -68,9 +68,10 @@ impl<'a> Search<'_, 'a> {
     ) -> Result<()> {
         let Some(levels) = levels else { return Ok(()) };
         let other = self.build(levels)?;
-        let speedup = stopwatch.speedup(&other.model)?;
+        let limit = best.0 * (1.0 + CLOCK_NOISE);
+        let speedup = stopwatch.speedup_above(&other.model, limit)?;
         tracing::debug!(speedup, kernels = other.kernels, best = best.0, "timed");
-        if speedup <= best.0 * (1.0 + CLOCK_NOISE) {
+        if speedup <= limit {
             return Ok(());
         }
         // What else the machine does may have hit one of them only: both have to say it twice.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend::{self, BackendChoice, NamedTensors, Session};
+use crate::backend::{self, BackendChoice, Laps, NamedTensors, Session};
 use crate::calib::load_model;
 use crate::error::Result;
 use crate::ir::Model;
@@ -31,8 +31,20 @@ impl Stopwatch {
     /// # Errors
     /// Fails where ONNX Runtime does not take the candidate.
     pub(super) fn speedup(&self, candidate: &Model) -> Result<f64> {
+        self.race(candidate, |_| false)
+    }
+
+    /// The same, measured only until it is plain that it is not above `limit`.
+    ///
+    /// # Errors
+    /// Fails where ONNX Runtime does not take the candidate.
+    pub(super) fn speedup_above(&self, candidate: &Model, limit: f64) -> Result<f64> {
+        self.race(candidate, |laps| laps.interval95().1 <= limit)
+    }
+
+    fn race(&self, candidate: &Model, is_decided: impl Fn(&Laps) -> bool) -> Result<f64> {
         let candidate = load_model(candidate, Vec::new(), BackendChoice::OnnxRuntime)?;
         // Seconds of the float model over those of the candidate.
-        Ok(backend::race(&*candidate, &*self.reference, &self.inputs, PATIENCE)?.median())
+        Ok(backend::race_until(&*candidate, &*self.reference, &self.inputs, PATIENCE, is_decided)?.median())
     }
 }
