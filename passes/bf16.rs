@@ -24,6 +24,6 @@ pub(super) const INFO: PassInfo = PassInfo {
     // Cast has bfloat16 from there on.
     min_opset: Some(13),
     may_grow: false,
-    options: &[half::compute(&["f32", "bf16"]), half::MIN_ELEMENTS, half::EXCLUDE],
-    build: |opts| Ok(Box::new(Half::new(HalfType::BF16, opts))),
+    options: &[half::compute(&["f32", "bf16"]), half::IO, half::MIN_ELEMENTS, half::EXCLUDE],
+    build: |opts| Ok(Box::new(Half::new(HalfType::BF16, opts)?)),
 };

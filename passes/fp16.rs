@@ -29,8 +29,8 @@
 //! y = Exp(a)                          a_f32 = Cast<to = 1>(a)     y = Exp(a_f32)
 //! ```
 //!
-//! makes the arithmetic of the main graph, and of the graphs inside of it, one of `float16`; inputs and outputs, and what
-//! goes in and out of loops, stay what they are. Float stay, with a Cast before and after, operators
+//! makes the arithmetic of the main graph, and of the graphs inside of it, one of `float16`; inputs and outputs stay what they
+//! are, unless `io=convert` gives callers `float16` too, and so does what goes in and out of loops. Float stay, with a Cast before and after, operators
 //! 1. that have no `float16` by their schema, or are none of ONNX itself; inputs that are floats by their schema, too;
 //! 2. whose results grow fast, that sum many numbers, magnify errors of small numbers, carry a state, read positions;
 //! 3. that read a constant which does not fit, or what such a constant may have made too large, up to where a Softmax,
@@ -52,6 +52,6 @@ pub(super) const INFO: PassInfo = PassInfo {
     // Below, Mul does not broadcast.
     min_opset: Some(7),
     may_grow: false,
-    options: &[half::compute(&["f32", "f16"]), half::MIN_ELEMENTS, half::EXCLUDE],
-    build: |opts| Ok(Box::new(Half::new(HalfType::F16, opts))),
+    options: &[half::compute(&["f32", "f16"]), half::IO, half::MIN_ELEMENTS, half::EXCLUDE],
+    build: |opts| Ok(Box::new(Half::new(HalfType::F16, opts)?)),
 };

@@ -25,6 +25,7 @@ mod inline_loop;
 mod keep;
 mod layers;
 mod prune;
+mod quant16;
 mod quant4;
 mod quant8;
 mod set_dim;
@@ -63,6 +64,7 @@ pub const ALL: &[PassInfo] = &[
     layers::INFO,
     channels::INFO,
     quant8::INFO,
+    quant16::INFO,
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,

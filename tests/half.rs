@@ -11,13 +11,17 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bytes::Bytes;
+use onnx_shrink::backend::onnxruntime::OnnxRuntime;
+use onnx_shrink::backend::{Backend, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints};
-use onnx_shrink::ir::{Model, text};
+use onnx_shrink::ir::{Model, TypedName, text};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
 use onnx_shrink::pass::{Env, Scratch};
-use support::{corpus, python};
+use onnx_shrink::validate::{self, CompareOptions};
+use support::{corpus, python, transform};
 
 /// The model after a pipeline; `data` is seeded calibration data.
 fn shrunk(mut model: Model, pipeline: &str, data: Option<&str>) -> Model {
@@ -147,4 +151,27 @@ fn onnxruntime_loads_the_result_of_every_golden() {
         }
     }
     let _ = casts(&models);
+}
+
+#[test]
+fn callers_may_get_16_bits_too() {
+    let mut model = onnx::read(&transform::testdata("lenet5.onnx")).unwrap();
+    let (samples, before) = (transform::samples("digits_test.npz", &model), transform::encoded(&model));
+    model = shrunk(model, "fp16=compute=f16:io=convert", None);
+    let signature = model.signature();
+    let types = |values: &[TypedName]| values.iter().map(|value| value.ty.to_string()).collect::<Vec<_>>().join(" ");
+    assert_eq!(types(&signature.inputs), "float16[N,1,28,28]");
+    assert_eq!(types(&signature.outputs), "float16[N,10]");
+    assert!(model.graph.nodes().iter().all(|&node| !model.graph.node(node).is("Cast")));
+    let load = |bytes: Bytes| OnnxRuntime.load(&ModelBytes::new(bytes, None), &LoadOptions::default());
+    match (load(before), load(transform::encoded(&model))) {
+        (Ok(before), Ok(after)) => {
+            // Data of 32 bits are rounded for it, and its outputs compared with those of the model it was made from.
+            let report = validate::compare(&*before, &*after, &*samples, &CompareOptions::default()).unwrap();
+            let worst = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
+            assert!(worst > 50.0, "{worst:.1} dB");
+        }
+        (Err(error), _) => println!("skipped: {error}"),
+        (_, Err(error)) => panic!("{error}"),
+    }
 }

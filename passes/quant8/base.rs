@@ -33,6 +33,8 @@ pub(super) struct Base<'a> {
     env: &'a Env<'a>,
     observer: Observer,
     platform: Platform,
+    /// The pass that remarks come from.
+    pass: &'static str,
     measured: Measured,
     /// The same, with the backend that measures.
     measuring: Env<'a>,
@@ -75,6 +77,7 @@ impl<'a> Base<'a> {
             measuring: *env,
             observer,
             platform,
+            pass: settings.pass,
             measured,
             splits: None,
             rounded: Rounded::new(),
@@ -280,12 +283,12 @@ impl<'a> Base<'a> {
         let parameters = covered.into_iter().map(|(source, range)| {
             let range = ends.get(&source).map_or(range, |&ends| range.within(ends));
             let bound = plan.bounds.get(&source).copied().unwrap_or(f32::INFINITY);
-            (source, self.platform.parameters(range).bounded(bound))
+            (source, self.platform.parameters(range).bounded(bound, self.platform.steps))
         });
         Ok(parameters.collect())
     }
 
     fn draft(&self) -> Cx<'a> {
-        Cx::new(self.env, super::INFO.name)
+        Cx::new(self.env, self.pass)
     }
 }

@@ -34,8 +34,9 @@ use crate::backend::NamedTensors;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
-use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
+use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
 use crate::passes::common::goal::Goal;
+pub(super) use options::{EXCLUDE, MIN_ELEMENTS, OBSERVER, ONLY, PERCENTILE};
 use options::{Mode, Settings};
 
 /// QuantizeLinear and DequantizeLinear with a scale a channel came with this operator set.
@@ -56,6 +57,11 @@ pub(super) const INFO: PassInfo = PassInfo {
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Quant8 { settings: Settings::new(opts) })),
 };
+
+/// The pass of that name, for activations of 16 bits instead of 8.
+pub(super) fn with_sixteen_bit_activations(name: &'static str, opts: &Opts) -> Box<dyn Pass> {
+    Box::new(Quant8 { settings: Settings::with_sixteen_bits(name, opts) })
+}
 
 #[derive(Debug)]
 struct Quant8 {
@@ -78,7 +84,7 @@ impl Pass for Quant8 {
         match self.settings.mode {
             Mode::Weights => self.quantize_weights(model, cx),
             Mode::Static => {
-                let samples = samples(cx.env).ok_or_else(no_data)?;
+                let samples = samples(cx.env).ok_or_else(|| self.no_data())?;
                 Ok(self.quantize_by_measuring(model, samples, self.settings.goal, cx)?.0)
             }
             Mode::Dynamic => dynamic::quantize(model, &self.settings, cx),
@@ -103,7 +109,7 @@ impl Samples for Recorded {
     }
 
     fn get(&self, _: usize) -> Result<NamedTensors> {
-        Err(Error::usage("`quant8` needs calibration data for what the statistics do not tell")
+        Err(Error::usage("quantization needs calibration data for what the statistics do not tell")
             .expected("statistics that were recorded with the same options, and no `target`")
             .help("give the data with --inputs"))
     }
@@ -117,13 +123,14 @@ impl Samples for Recorded {
     }
 }
 
-fn no_data() -> Error {
-    Error::usage("`quant8=static` measures ranges of activations and needs calibration data")
-        .found("no inputs")
-        .help("give some with --inputs, or quantize only the weights: quant8=weights")
-}
-
 impl Quant8 {
+    fn no_data(&self) -> Error {
+        let step = if self.settings.pass == INFO.name { "quant8=static" } else { self.settings.pass };
+        Error::usage(format!("`{step}` measures ranges of activations and needs calibration data"))
+            .found("no inputs")
+            .help("give some with --inputs, or quantize only the weights: quant8=weights")
+    }
+
     /// Weights alone, within the target.
     fn quantize_weights(&self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed> {
         let levels = within::levels(model, &self.settings, cx)?;
@@ -154,6 +161,12 @@ impl Quant8 {
         }
         *model = candidate.model;
         cx.append(candidate.remarks);
+        if !self.settings.platform.is_known {
+            cx.note(
+                "for runtimes that compute with 16-bit activations: those of processors restore floats around every \
+                 operator instead, and take longer than for the float model",
+            );
+        }
         Ok((candidate.changed, candidate.kernels))
     }
 

@@ -24,21 +24,8 @@ pub(super) const OPTIONS: &[OptSpec] = &[
                front of MatMul and Gemm, where runtimes may have a kernel for it; auto: cast, which is never slower than \
                float",
     },
-    OptSpec {
-        key: "observer",
-        kind: OptKind::Choice(&["auto", "minmax", "moving", "percentile", "entropy", "mse"]),
-        default: Some("auto"),
-        help: "how the range of an activation follows from calibration data: auto: all of it, or as by mse or percentile where \
-               the drift is measured and less that way; minmax: all of it; moving: the extremes of a \
-               sample, on average; percentile: all but a few; entropy: the least divergence (KL) of distributions; mse: the \
-               least squared error",
-    },
-    OptSpec {
-        key: "percentile",
-        kind: OptKind::Float,
-        default: Some("99.99"),
-        help: "observer=percentile: so many percent of the numbers are in the range, half of the rest beyond each end",
-    },
+    OBSERVER,
+    PERCENTILE,
     OptSpec {
         key: "target",
         kind: OptKind::Float,
@@ -89,25 +76,48 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         help: "auto and target: time the result in ONNX Runtime, and leave in float what integers do not speed up there; \
                false: decide by rule, for equal bytes on every machine",
     },
-    OptSpec {
-        key: "only",
-        kind: OptKind::Names,
-        default: None,
-        help: "an operator, a kind of operator or a weight to quantize, and nothing else; `*` stands for any characters",
-    },
-    OptSpec {
-        key: "exclude",
-        kind: OptKind::Names,
-        default: None,
-        help: "an operator, a kind of operator or a weight to leave in float; `*` stands for any characters",
-    },
-    OptSpec {
-        key: "min-elements",
-        kind: OptKind::UInt,
-        default: Some("1024"),
-        help: "weights of fewer elements stay float where the arithmetic does",
-    },
+    ONLY,
+    EXCLUDE,
+    MIN_ELEMENTS,
 ];
+
+pub(in crate::passes) const OBSERVER: OptSpec = OptSpec {
+    key: "observer",
+    kind: OptKind::Choice(&["auto", "minmax", "moving", "percentile", "entropy", "mse"]),
+    default: Some("auto"),
+    help: "how the range of an activation follows from calibration data: auto: all of it, or as by mse or percentile where \
+           the drift is measured and less that way; minmax: all of it; moving: the extremes of a \
+           sample, on average; percentile: all but a few; entropy: the least divergence (KL) of distributions; mse: the \
+           least squared error",
+};
+
+pub(in crate::passes) const PERCENTILE: OptSpec = OptSpec {
+    key: "percentile",
+    kind: OptKind::Float,
+    default: Some("99.99"),
+    help: "observer=percentile: so many percent of the numbers are in the range, half of the rest beyond each end",
+};
+
+pub(in crate::passes) const ONLY: OptSpec = OptSpec {
+    key: "only",
+    kind: OptKind::Names,
+    default: None,
+    help: "an operator, a kind of operator or a weight to quantize, and nothing else; `*` stands for any characters",
+};
+
+pub(in crate::passes) const EXCLUDE: OptSpec = OptSpec {
+    key: "exclude",
+    kind: OptKind::Names,
+    default: None,
+    help: "an operator, a kind of operator or a weight to leave in float; `*` stands for any characters",
+};
+
+pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {
+    key: "min-elements",
+    kind: OptKind::UInt,
+    default: Some("1024"),
+    help: "weights of fewer elements stay float where the arithmetic does",
+};
 
 /// How activations and weights are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +150,8 @@ pub(super) struct Repairs {
 /// The options of one run.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// The pass that these are options of.
+    pub(super) pass: &'static str,
     pub(super) mode: Mode,
     pub(super) form: Form,
     pub(super) min_elements: u64,
@@ -163,6 +175,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(opts: &Opts) -> Self {
         Self {
+            pass: super::INFO.name,
             mode: match opts.choice("mode") {
                 "static" => Mode::Static,
                 "dynamic" => Mode::Dynamic,
@@ -175,13 +188,7 @@ impl Settings {
             },
             min_elements: opts.uint("min-elements").unwrap_or(1024),
             platform: Platform::named(opts.choice("for")),
-            observer: match opts.choice("observer") {
-                "moving" => Observer::Moving,
-                "percentile" => Observer::Percentile(opts.float("percentile").unwrap_or(100.0).clamp(50.0, 100.0)),
-                "entropy" => Observer::Entropy,
-                "mse" => Observer::Mse,
-                _ => Observer::MinMax,
-            },
+            observer: observer(opts),
             outliers: opts.uint("outliers").and_then(|most| usize::try_from(most).ok()).unwrap_or(0),
             goal: Some(Goal {
                 snr_db: opts.float("target"),
@@ -201,8 +208,38 @@ impl Settings {
         }
     }
 
+    /// The options of a pass for activations of 16 bits: ranges are as wide as what was seen unless the user says otherwise,
+    /// since so fine a step has room for outliers.
+    pub(super) fn with_sixteen_bits(pass: &'static str, opts: &Opts) -> Self {
+        let target = opts.float("target").filter(|&target| target > 0.0);
+        Self {
+            pass,
+            mode: Mode::Static,
+            form: Form::Cast,
+            min_elements: opts.uint("min-elements").unwrap_or(1024),
+            platform: Platform::with_sixteen_bits(),
+            observer: observer(opts),
+            outliers: 0,
+            goal: target.map(|snr_db| Goal { snr_db: Some(snr_db), ..Goal::default() }),
+            repairs: Repairs { equalize: false, ranges: false, rounding: true, bias: true },
+            is_timed: true,
+            levels: Levels::default(),
+            selection: Selection::new(opts.names("only"), opts.names("exclude")),
+        }
+    }
+
     /// The same with other levels.
     pub(super) fn with_levels(&self, levels: Levels) -> Self {
         Self { levels, ..self.clone() }
+    }
+}
+
+fn observer(opts: &Opts) -> Observer {
+    match opts.choice("observer") {
+        "moving" => Observer::Moving,
+        "percentile" => Observer::Percentile(opts.float("percentile").unwrap_or(100.0).clamp(50.0, 100.0)),
+        "entropy" => Observer::Entropy,
+        "mse" => Observer::Mse,
+        _ => Observer::MinMax,
     }
 }

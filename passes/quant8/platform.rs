@@ -9,9 +9,9 @@
 //! | `openvino` | u8 | s8 by channel | float | Intel's documentation: activations by tensor; biases as its own tool leaves them |
 //! | `generic` | u8 | s8 by channel | float | standard operators alone |
 
-use super::range::{ActivationParameters, Range};
+use super::range::{ActivationParameters, Range, Steps};
 use crate::error::Result;
-use crate::ir::Tensor;
+use crate::ir::{DType, Tensor};
 
 /// From this operator set on, ONNX Runtime does not load some models with signed activations.
 const FIRST_OPSET_WITHOUT_SIGNED: i64 = 21;
@@ -30,12 +30,16 @@ enum Activations {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Platform {
     activations: Activations,
+    /// How fine activations are.
+    pub(super) steps: Steps,
     /// Weights use one bit less, so that sums of two products fit 16 bits.
     has_narrow_weights: bool,
     /// Biases become 32-bit integers.
     pub(super) quantizes_biases: bool,
     /// Whether it runs DynamicQuantizeLinear and MatMulInteger.
     pub(super) has_dynamic: bool,
+    /// Whether what was measured here, in ONNX Runtime on a processor, tells which operators gain.
+    pub(super) is_known: bool,
 }
 
 impl Platform {
@@ -47,9 +51,11 @@ impl Platform {
     pub(super) fn named(name: &str) -> Self {
         let x64 = Self {
             activations: Activations::Unsigned,
+            steps: Steps::EIGHT,
             has_narrow_weights: false,
             quantizes_biases: true,
             has_dynamic: true,
+            is_known: true,
         };
         match name {
             "ort-x64-avx2" => Self { has_narrow_weights: true, ..x64 },
@@ -62,11 +68,16 @@ impl Platform {
         }
     }
 
+    /// An accelerator with kernels for activations of 16 bits and weights of 8: standard operators, biases of 32 bits.
+    pub(super) fn with_sixteen_bits() -> Self {
+        Self { steps: Steps::SIXTEEN, has_dynamic: false, is_known: false, ..Self::named("ort-x64") }
+    }
+
     /// What quantizes a range. A zero point counts from the lowest level, whatever the type.
     pub(super) fn parameters(self, range: Range) -> ActivationParameters {
         match self.activations {
             Activations::Symmetric => range.symmetric(),
-            Activations::Unsigned | Activations::Signed => range.parameters(),
+            Activations::Unsigned | Activations::Signed => range.parameters_in(self.steps),
         }
     }
 
@@ -74,15 +85,18 @@ impl Platform {
     ///
     /// # Errors
     /// None; the signature is that of making tensors.
-    pub(super) fn zero_point(self, zero_point: u8, opset: i64) -> Result<Tensor> {
+    pub(super) fn zero_point(self, zero_point: u16, opset: i64) -> Result<Tensor> {
+        if self.steps == Steps::SIXTEEN {
+            return Tensor::new(DType::U16, [], zero_point.to_le_bytes().to_vec());
+        }
         let is_signed = match self.activations {
             Activations::Unsigned => false,
             Activations::Signed => opset < FIRST_OPSET_WITHOUT_SIGNED,
             Activations::Symmetric => true,
         };
         match is_signed {
-            true => Tensor::from_i8([], &[(i16::from(zero_point) - 128) as i8]),
-            false => Tensor::from_u8([], vec![zero_point]),
+            true => Tensor::from_i8([], &[(i32::from(zero_point) - 128) as i8]),
+            false => Tensor::from_u8([], vec![zero_point as u8]),
         }
     }
 
@@ -107,6 +121,8 @@ mod tests {
         assert_eq!(zero("ort-x64", 13), ("uint8", 130));
         assert_eq!(zero("ort-arm64", 20), ("int8", 2));
         assert_eq!(zero("ort-arm64", 21), ("uint8", 130));
+        let sixteen = Platform::with_sixteen_bits().zero_point(40000, 21).unwrap();
+        assert_eq!((sixteen.dtype().name(), sixteen.to_i64().unwrap()), ("uint16", vec![40000]));
     }
 
     #[test]

@@ -1,8 +1,19 @@
-//! The arithmetic of 8-bit activations: from a range of values to the scale and zero point that stand for it.
+//! The arithmetic of quantized activations: from a range of values to the scale and zero point that stand for it.
 //!
-//! Activations are asymmetric (`x = (q - zero_point) * scale`, q from 0 to 255), with one scale a tensor.
+//! Activations are asymmetric (`x = (q - zero_point) * scale`, q from 0 to 255, or to 65535), with one scale a tensor.
 
-/// The range of values that were seen, and the parameters that map it to 0..=255.
+/// How far the highest level of an activation is from the lowest: 2^bits - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Steps(u16);
+
+impl Steps {
+    /// Of 8 bits.
+    pub(super) const EIGHT: Self = Self(u8::MAX as u16);
+    /// Of 16 bits.
+    pub(super) const SIXTEEN: Self = Self(u16::MAX);
+}
+
+/// The range of values that were seen, and the parameters that map it to levels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Range {
     pub(super) min: f32,
@@ -62,12 +73,18 @@ impl Range {
 
     /// Scale and zero point that map the range, widened to hold 0, to 0..=255. A range of nothing but zeros gets scale 1.
     pub(super) fn parameters(self) -> ActivationParameters {
+        self.parameters_in(Steps::EIGHT)
+    }
+
+    /// The same with another highest level.
+    pub(super) fn parameters_in(self, Steps(steps): Steps) -> ActivationParameters {
         let (min, max) = (f64::from(self.min.min(0.0)), f64::from(self.max.max(0.0)));
-        let scale = ((max - min) / 255.0) as f32;
+        let steps = f64::from(steps);
+        let scale = ((max - min) / steps) as f32;
         if scale < f32::MIN_POSITIVE || !scale.is_finite() {
             return ActivationParameters { scale: 1.0, zero_point: 0 };
         }
-        let zero_point = (-min / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
+        let zero_point = (-min / f64::from(scale)).round_ties_even().clamp(0.0, steps) as u16;
         ActivationParameters { scale, zero_point }
     }
 }
@@ -84,15 +101,17 @@ fn widen(min: &mut f32, max: &mut f32, raw: [u8; 4]) {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ActivationParameters {
     pub(super) scale: f32,
-    pub(super) zero_point: u8,
+    /// The level of 0, counted from the lowest.
+    pub(super) zero_point: u16,
 }
 
 impl ActivationParameters {
-    /// The same with a scale rounded down so far that 255 steps stay within a bound they only exceed by rounding: runtimes
+    /// The same with a scale rounded down so far that all steps stay within a bound they only exceed by rounding: runtimes
     /// merge a Clip into a quantization whose range lies inside that of the Clip.
-    pub(super) fn bounded(self, bound: f32) -> Self {
+    pub(super) fn bounded(self, bound: f32, Steps(steps): Steps) -> Self {
         let mut scale = self.scale;
-        while self.zero_point == 0 && scale * 255.0 > bound && scale > bound / 256.0 {
+        let steps = f32::from(steps);
+        while self.zero_point == 0 && scale * steps > bound && scale > bound / (steps + 1.0) {
             scale = scale.next_down();
         }
         Self { scale, ..self }
@@ -124,11 +143,22 @@ mod tests {
     }
 
     #[test]
+    fn sixteen_bits_have_finer_steps() {
+        let parameters = |min, max| Range { min, max }.parameters_in(Steps::SIXTEEN);
+        assert_eq!(parameters(0.0, 65535.0), ActivationParameters { scale: 1.0, zero_point: 0 });
+        assert_eq!(parameters(-65535.0, -3.0), ActivationParameters { scale: 1.0, zero_point: 65535 });
+        assert_eq!(parameters(-100.0, 65435.0), ActivationParameters { scale: 1.0, zero_point: 100 });
+    }
+
+    #[test]
     fn a_scale_is_rounded_down_to_stay_within_a_bound() {
         // 6 / 255 rounds up to a float of which 255 steps are more than 6 on some bounds, and not on others.
         for bound in [6.0f32, 1.0, 0.125, 20.0, 2.7] {
-            let scale = Range { min: 0.0, max: bound }.parameters().bounded(bound).scale;
-            assert!(scale * 255.0 <= bound && scale > bound / 255.1, "{bound}: {scale}");
+            for steps in [Steps::EIGHT, Steps::SIXTEEN] {
+                let scale = Range { min: 0.0, max: bound }.parameters_in(steps).bounded(bound, steps).scale;
+                let count = f32::from(steps.0);
+                assert!(scale * count <= bound && scale > bound / (count + 0.1), "{bound}: {scale}");
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What goes into and comes out of a session, read from the model: the same checks for every backend.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LoadOptions, NamedTensors};
@@ -50,11 +51,34 @@ impl Interface {
         self.taps.iter().filter(|tap| seen.insert(tap)).cloned().collect()
     }
 
-    /// Checks inputs against what the model declares.
+    /// The inputs, checked against what the model declares. Floats are given in the width that the model takes, so that one of
+    /// 16 bits can be compared with the one that it was made from.
     ///
     /// # Errors
     /// `InvalidData`, naming the input that is missing, unknown, given twice, or of the wrong type or shape.
-    pub(super) fn check_inputs(&self, given: &[(String, Tensor)]) -> Result<()> {
+    pub(super) fn accepted<'a>(&self, given: &'a [(String, Tensor)]) -> Result<Cow<'a, [(String, Tensor)]>> {
+        let wanted = |name: &str| self.inputs.iter().find(|input| input.name == name).and_then(|input| input.dtype);
+        let is_float = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
+        let other_width = |(name, tensor): &(String, Tensor)| {
+            wanted(name).filter(|&dtype| dtype != tensor.dtype() && is_float(dtype) && is_float(tensor.dtype()))
+        };
+        let given = match given.iter().any(|one| other_width(one).is_some()) {
+            false => Cow::Borrowed(given),
+            true => {
+                let fit = |one: &(String, Tensor)| match (other_width(one), one.1.to_f32()) {
+                    (Some(dtype), Some(values)) => {
+                        Ok((one.0.clone(), Tensor::from_floats(dtype, one.1.shape(), &values)?))
+                    }
+                    _ => Ok(one.clone()),
+                };
+                Cow::Owned(given.iter().map(fit).collect::<Result<_>>()?)
+            }
+        };
+        self.check_inputs(&given)?;
+        Ok(given)
+    }
+
+    fn check_inputs(&self, given: &[(String, Tensor)]) -> Result<()> {
         let mut seen = BTreeSet::new();
         for (name, tensor) in given {
             let Some(input) = self.inputs.iter().find(|input| input.name == *name) else {

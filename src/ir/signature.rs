@@ -96,6 +96,15 @@ impl TypedName {
     }
 }
 
+impl TypedName {
+    /// Whether it is the other one, a float, with another element type and the same shape.
+    pub(crate) fn is_retyped(&self, float: &Self, dtype: Option<DType>) -> bool {
+        let (ValueType::Tensor(this), ValueType::Tensor(other)) = (&self.ty, &float.ty) else { return false };
+        let is_changed = other.dtype == DType::F32 && Some(this.dtype) == dtype;
+        self.name == float.name && is_changed && this.shape == other.shape
+    }
+}
+
 impl fmt::Display for TypedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.ty, self.name)

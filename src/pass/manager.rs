@@ -16,7 +16,7 @@ use super::{Changed, Cx, Effect, Env, PassInfo, Scope};
 use crate::census::{Census, census};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::text::{self, PrintOptions};
-use crate::ir::{Kept, Model, Signature, TypedName, check};
+use crate::ir::{DType, Kept, Model, Signature, TypedName, check};
 use crate::onnx::{self, EncodeOptions};
 
 /// A group that has not settled by then never will: two of its passes undo each other's work.
@@ -164,7 +164,7 @@ impl Runner<'_> {
             let what = format!("pass `{}` left a damaged model behind", info.name);
             e.reframed(ErrorKind::BrokenPass, what).help(report_it(info.name))
         })?;
-        self.check_signature(info, model)?;
+        self.check_signature(info, planned.pass.retypes_floats_to(), model)?;
         self.check_kept(info.name, model)?;
         if changed.is_yes() {
             self.changes += 1;
@@ -193,7 +193,9 @@ impl Runner<'_> {
         Ok(changed)
     }
 
-    fn check_signature(&mut self, info: &PassInfo, model: &Model) -> Result<()> {
+    /// Checks that callers find what they found before, but for shapes and for element types where those are what the pass
+    /// changes.
+    fn check_signature(&mut self, info: &PassInfo, retyped: Option<DType>, model: &Model) -> Result<()> {
         let now = model.signature();
         if now == self.signature {
             return Ok(());
@@ -201,6 +203,7 @@ impl Runner<'_> {
         let may_narrow = info.scope == Scope::Signature;
         let is_sound = |before: Option<&TypedName>, after: Option<&TypedName>| match (before, after) {
             (Some(before), Some(after)) if may_narrow => after.narrows(before),
+            (Some(before), Some(after)) if retyped.is_some() => after == before || after.is_retyped(before, retyped),
             (before, after) => before == after,
         };
         let sides = [("input", &self.signature.inputs, &now.inputs), ("output", &self.signature.outputs, &now.outputs)];

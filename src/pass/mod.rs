@@ -13,7 +13,7 @@ mod words;
 use std::fmt;
 
 use crate::error::Result;
-use crate::ir::Model;
+use crate::ir::{DType, Model};
 
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind, StatisticsFiles};
 pub use options::{OptKind, OptSpec, Opts};
@@ -109,6 +109,11 @@ pub trait Pass: fmt::Debug + Send {
     /// # Errors
     /// Fails where the user asked for something that cannot be done, or the model is not what it should be.
     fn run(&mut self, model: &mut Model, cx: &mut Cx<'_>) -> Result<Changed>;
+
+    /// The element type that it may give float inputs and outputs of the model, where the user asks for that.
+    fn retypes_floats_to(&self) -> Option<DType> {
+        None
+    }
 }
 
 /// Everything a user reads about a pass: help, lists, errors and the README render from it.

@@ -9,7 +9,7 @@ use onnx_shrink::ir::{DType, Tensor};
 use onnx_shrink::onnx::proto::{AttributeProto, OperatorSetIdProto, TensorProto};
 
 use super::support::compare::{Tolerance, first_difference};
-use super::support::models::{bytes, float, floats, int, int64s, ints, model, node, string, value};
+use super::support::models::{bytes, float, floats, int, int64s, ints, model, node, string, tensor, value};
 use super::{ONE_THREAD, onnxruntime};
 
 const TOLERANCE: Tolerance = Tolerance { relative: 1e-4, absolute: 1e-6 };
@@ -78,6 +78,36 @@ fn operators_of_onnxruntime_agree() {
             Verdict::Agrees => {}
             Verdict::Refused => panic!("{op} is refused"),
             Verdict::Differs(how) => panic!("{op}: {how}"),
+        }
+    }
+}
+
+/// A pair of operators with a zero point of that type around `x`.
+fn pair(zero: TensorProto) -> ModelBytes {
+    let constants = vec![floats("scale", &[], &[0.000_061]), zero];
+    let mut quantize = node("QuantizeLinear", &["x", "scale", "zero"], vec![]);
+    let mut restore = node("DequantizeLinear", &["q", "scale", "zero"], vec![]);
+    restore.output.clone_from(&quantize.output);
+    quantize.output = vec!["q".to_owned()];
+    let mut model = model(21, vec![quantize, restore], vec![value("x", DType::F32, &[2, 3, 4, 6])], constants);
+    model.ir_version = Some(10);
+    bytes(&model)
+}
+
+#[test]
+fn pairs_of_16_bits_are_computed_in_floats() {
+    if onnxruntime(&super::relu_add(), &ONE_THREAD).is_none() {
+        return;
+    }
+    let zeros = [
+        ("uint16", tensor("zero", DType::U16, &[], 30_000u16.to_le_bytes().to_vec())),
+        ("int16", tensor("zero", DType::I16, &[], (-7_000i16).to_le_bytes().to_vec())),
+    ];
+    for (name, zero) in zeros {
+        match judge(name, &pair(zero), &[2, 3, 4, 6]) {
+            Verdict::Agrees => {}
+            Verdict::Refused => panic!("{name} is refused"),
+            Verdict::Differs(how) => panic!("{name}: {how}"),
         }
     }
 }

@@ -7,7 +7,7 @@ mod weights;
 
 use crate::ir::DType;
 
-pub(in crate::passes) use options::{EXCLUDE, Half, MIN_ELEMENTS, compute};
+pub(in crate::passes) use options::{EXCLUDE, Half, IO, MIN_ELEMENTS, compute};
 pub(in crate::passes) use weights::store_one;
 
 /// A float type of 16 bits.

@@ -82,7 +82,10 @@ pub(super) fn search<'a>(
         None => search.reach(noise, budget)?,
     };
     search.explain(&candidate.levels, cx);
-    if candidate.kernels == 0 { Ok(candidate) } else { search.never_slower(candidate, cx) }
+    if candidate.kernels == 0 || !settings.platform.is_known {
+        return Ok(candidate);
+    }
+    search.never_slower(candidate, cx)
 }
 
 struct Search<'s, 'a> {

@@ -104,7 +104,7 @@ impl Session for OrtSession {
     }
 
     fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
-        self.interface.check_inputs(inputs)?;
+        let inputs = self.interface.accepted(inputs)?;
         let inputs = (inputs.iter())
             .map(|(name, tensor)| Ok((Cow::Borrowed(name.as_str()), convert::to_ort(tensor)?)))
             .collect::<Result<Vec<(Cow<'_, str>, DynValue)>>>()?;

@@ -83,7 +83,6 @@ impl TractSession {
 
     /// The given tensors in the order of the model.
     fn ordered<'a>(&self, given: &'a [(String, Tensor)]) -> Result<Vec<&'a Tensor>> {
-        self.interface.check_inputs(given)?;
         if let Some((name, _)) = given.iter().find(|(name, _)| !self.inputs.contains(name)) {
             return Err(Error::unsupported("tract cannot replace the default of an input").at(Site::tensor(name)));
         }
@@ -154,7 +153,8 @@ impl Session for TractSession {
     }
 
     fn run(&self, inputs: &[(String, Tensor)]) -> Result<NamedTensors> {
-        let inputs = self.ordered(inputs)?;
+        let inputs = self.interface.accepted(inputs)?;
+        let inputs = self.ordered(&inputs)?;
         let plan = self.plan(&inputs)?;
         self.interface.arrange(self.execute(&plan, &inputs)?)
     }

@@ -2,9 +2,10 @@
 //!
 //! `rules` says which operators stay float whatever they compute, `decide` finds for every operator of the main graph and
 //! the graphs inside of it which of the two it computes in, and `apply` changes types and puts Casts where one meets the
-//! other. `measure` knows what the values are on calibration data.
+//! other. `measure` knows what the values are on calibration data, and `border` changes the types of inputs and outputs.
 
 mod apply;
+mod border;
 mod decide;
 mod measure;
 mod rules;
@@ -59,8 +60,8 @@ fn allows(schema: &Schema, formal: Option<&Formal>, half: HalfType) -> bool {
     formal.is_some_and(|formal| schema.types(formal).contains(&AllowedType::Tensor(half.dtype())))
 }
 
-/// Makes the main graph of a model, and the graphs inside of it, compute in 16 bits where they can; inputs and outputs stay
-/// what they are. Functions stay float.
+/// Makes the main graph of a model, and the graphs inside of it, compute in 16 bits where they can. Functions stay float, and
+/// inputs and outputs, unless those are to be converted too.
 ///
 /// # Errors
 /// Fails where an edit does, which is a defect, or the graph has a cycle.
@@ -68,6 +69,7 @@ pub(in crate::passes) fn convert(
     model: &mut Model,
     half: HalfType,
     exclude: &Exclude,
+    are_callers_converted: bool,
     cx: &mut Cx<'_>,
 ) -> Result<Changed> {
     if model.has_training_info() {
@@ -102,6 +104,7 @@ pub(in crate::passes) fn convert(
     }
     let mut converted = model.clone();
     let casts = apply::apply(&mut converted.graph, &plan, half, model.opset())?;
+    let retyped = if are_callers_converted { border::convert(&mut converted, half)? } else { 0 };
     let len =
         |model: &Model| encode(model, &EncodeOptions::default()).map(|encoded| encoded.len() + encoded.side_len());
     if len(&converted)? > len(model)? {
@@ -113,6 +116,9 @@ pub(in crate::passes) fn convert(
         Site::default(),
         format!("{} in {}, with {}", counted(count, "operator"), half.dtype(), counted(casts, "Cast")),
     );
+    if retyped > 0 {
+        cx.note(format!("callers give and get {} where they gave and got float: {retyped} in all", half.dtype()));
+    }
     Ok(Changed::Yes)
 }
 

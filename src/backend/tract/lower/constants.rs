@@ -68,6 +68,13 @@ impl Constants {
         name
     }
 
+    /// A name for a value that an operator writes, which nothing else in the graph has or gets.
+    pub(super) fn fresh_value(&mut self, base: &str) -> String {
+        let name = self.fresh(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
     /// Writes what was computed to the graph, and drops constants that nothing reads any more and tract could not read.
     pub(super) fn store(self, graph: &mut GraphProto) {
         for (name, tensor) in self.computed {

@@ -1,20 +1,23 @@
-//! Computes quantized constants in front of tract, which has no types of less than 8 bits and no blocked scales.
+//! Computes quantized constants in front of tract, which has no types of less than 8 bits and no blocked scales, and lets
+//! activations quantized to 16 bits be floats.
 //!
 //! ```text
 //! w = DequantizeLinear(levels, scales, zeros)          =>  w is a float initializer
 //! w = Cast(levels)                                     =>  the same, where levels have less than 8 bits
 //! q = QuantizeLinear(x, scales, zeros)                 =>  an initializer as well
 //! y = com.microsoft.MatMulNBits(x, levels, scales)     =>  y = MatMul(x, w), Add of a bias
+//! y = DequantizeLinear(QuantizeLinear(x, ..), ..)      =>  arithmetic of floats, for 16 bits
 //! ```
 //!
-//! Only operators whose quantized inputs are constants in the same graph are touched, so what is computed in front of tract
-//! does not depend on what the model is run on. The rest is left for the gate to judge.
+//! Only operators whose quantized inputs, or whose scales and zero points, are constants in the same graph are touched, so
+//! what is computed in front of tract does not depend on what the model is run on. The rest is left for the gate to judge.
 
 mod arithmetic;
 mod constants;
 mod nbits;
+mod wide;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -80,6 +83,9 @@ fn lower_graph(graph: &mut GraphProto) -> Result<bool> {
     }
     let outputs: BTreeSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
     let mut constants = Constants::of(graph);
+    graph.node.iter().for_each(|node| constants.learn(node));
+    let wide = wide::values(graph, &constants)?;
+    let mut numbers = BTreeMap::new();
     let mut nodes = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
         if let Some(tensor) = computed(&node, &constants)? {
@@ -99,12 +105,15 @@ fn lower_graph(graph: &mut GraphProto) -> Result<bool> {
         } else if let Some(product) = nbits::product(&node, &mut constants)? {
             nodes.extend(product);
             changed = true;
+        } else if let Some(floats) = wide::floats(&node, &wide, &mut constants, &mut numbers)? {
+            nodes.extend(floats);
+            changed = true;
         } else {
-            constants.learn(&node);
             nodes.push(node);
         }
     }
     graph.node = nodes;
+    graph.value_info.retain(|info| !wide.contains(info.name()));
     if changed {
         constants.store(graph);
     }
