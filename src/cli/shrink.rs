@@ -19,7 +19,9 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
     if args.report_schema {
         return to_stdout(report::REPORT_SCHEMA.as_bytes());
     }
-    let Some(model) = &args.model else { return Err(Error::usage("no model is named")) };
+    let Some(model) = &args.model else {
+        return Err(Error::usage("no model is named").expected("a model, or `model = \"model.onnx\"` in the recipe"));
+    };
     if args.output.is_none() && !args.dry_run {
         return Err(Error::usage("no output is named")
             .expected("-o FILE, or --dry-run to write nothing")

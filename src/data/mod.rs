@@ -137,6 +137,11 @@ pub fn open(spec: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
     })
 }
 
+/// Whether a specification asks for inputs that are made up.
+pub fn is_synthetic(spec: &str) -> bool {
+    spec == "synthetic" || spec.starts_with("synthetic:")
+}
+
 /// Reads the arrays of an `.npz` file, or the one of an `.npy` file under the name of the file, as they are.
 ///
 /// # Errors

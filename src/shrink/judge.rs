@@ -6,7 +6,7 @@ use super::ShrinkOptions;
 use super::drift::{Comparing, data_for, gates_for, measure};
 use super::report::{Status, Validation};
 use crate::backend::{LoadOptions, ModelBytes, load};
-use crate::data::Samples;
+use crate::data::{Samples, is_synthetic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions};
@@ -31,7 +31,7 @@ impl Data {
             spec.as_deref().map(|spec| Ok(data_for(model, Some(spec), options.seed)?.into())).transpose()
         };
         let calibration = named(&options.inputs)?;
-        if options.inputs.as_deref().is_some_and(|spec| spec.starts_with("synthetic"))
+        if options.inputs.as_deref().is_some_and(is_synthetic)
             && let Some(samples) = &calibration
             && let Ok(session) = load(options.backend, file, &LoadOptions::default())
         {
