@@ -9,6 +9,7 @@ use onnx_shrink::recipe::draft;
 use onnx_shrink::{Error, Result};
 
 use super::args::Common;
+use super::progress::Bars;
 use super::to_stdout;
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(super) fn run(args: &InitArgs) -> Result<()> {
         return Err(Error::usage("the recipe would be written over the model").help("name another file with -o"));
     }
     let staging = Staging::alone(path)?;
-    let text = draft(&args.model, path.parent().unwrap_or(Path::new("")))?;
+    let text = draft(&args.model, path.parent().unwrap_or(Path::new("")), &Bars::new(args.common.quiet))?;
     staging.write_with(|out| out.write_all(text.as_bytes()).map_err(|e| Error::io("write", path, e)))?;
     staging.commit()?;
     if args.common.quiet {

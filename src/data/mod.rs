@@ -14,6 +14,7 @@
 
 mod arrays;
 mod convert;
+mod digest;
 mod dims;
 mod fit;
 mod folder;
@@ -44,6 +45,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 
+pub(crate) use self::digest::hex;
+pub use self::digest::{SampleDigests, digest, recorded_digests, sample_digests};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
 use crate::infer::Demand;

@@ -45,16 +45,37 @@ impl Pipeline {
     /// The pipeline with every path that an option names taken from `folder`.
     #[must_use]
     pub fn relative_to(mut self, folder: &Path) -> Self {
+        self.each_path(|path| folder.join(path).display().to_string());
+        self
+    }
+}
+
+impl Pipeline {
+    /// The pipeline as a file may tell it to anybody: absolute paths, which tell of folders and users, lose their folders.
+    #[must_use]
+    pub fn without_folders(mut self) -> Self {
+        self.each_path(|path| match Path::new(path).file_name().filter(|_| Path::new(path).is_absolute()) {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => path.to_owned(),
+        });
+        self
+    }
+
+    /// Whether the pipeline asks for a file that tells nothing of its makers.
+    pub fn strips_all(&self) -> bool {
+        self.steps.iter().any(|step| step.name == "strip" && step.args.iter().any(|arg| arg.value == "all"))
+    }
+
+    fn each_path(&mut self, change: impl Fn(&str) -> String) {
         for step in &mut self.steps {
             let Some(info) = step.info() else { continue };
             for (index, arg) in step.args.iter_mut().enumerate() {
                 let is_named = |spec: &&OptSpec| arg.key.as_deref().map_or(index == 0, |key| key == spec.key);
                 if info.options.iter().find(is_named).is_some_and(|spec| spec.kind == OptKind::Path) {
-                    arg.value = folder.join(&arg.value).display().to_string();
+                    arg.value = change(&arg.value);
                 }
             }
         }
-        self
     }
 }
 
@@ -170,6 +191,15 @@ mod tests {
         assert!(error("quant8", Some("quant8"), "exclud", None).contains("did you mean `exclude`?"));
         assert!(error("quant8", Some("quant8"), "exclude", Some(0.5)).contains("only names layers"));
         assert!(error("prune", Some("prune"), "ratio", None).contains("a share"));
+    }
+
+    #[test]
+    fn a_file_tells_no_folders() {
+        let record = |text: &str| text.parse::<Pipeline>().unwrap().without_folders().to_string();
+        assert_eq!(record("prune=mask=/home/ann/m.npz,strip=all"), "prune=mask=m.npz,strip=all");
+        assert_eq!(record("prune=mask=a/m.npz"), "prune=mask=a/m.npz");
+        let strips = |text: &str| text.parse::<Pipeline>().unwrap().strips_all();
+        assert!(strips("dce,strip=all") && strips("strip=what=all") && !strips("strip,strip=names"));
     }
 
     #[test]

@@ -27,12 +27,18 @@ const STATIC_OPSET: i64 = 13;
 /// A sign of a transformer.
 const MATMULS_OF_A_TRANSFORMER: u64 = 8;
 
+/// The least signal-to-noise ratio in decibels of the outputs that a recipe asks for where weights get fewer bits.
+pub(super) const LEAST_SNR_DB: u32 = 20;
+
 /// What to do with a model.
 #[derive(Debug)]
 pub(super) struct Advice {
-    /// Lines of reasons.
-    reasons: Vec<String>,
-    pub(super) is_lossy: bool,
+    /// Reasons, each of one or several lines of comment.
+    pub(super) reasons: Vec<String>,
+    /// Whether there are weights that could have fewer bits.
+    pub(super) has_weights: bool,
+    /// The steps behind `simplify`, the best first; the first that passes its trial is taken.
+    pub(super) lossy: Vec<&'static str>,
     others: Vec<(&'static str, &'static str)>,
 }
 
@@ -54,14 +60,14 @@ impl Advice {
                 grouped(operator.nodes),
                 operator.operator
             )];
-            return Self { reasons, is_lossy: false, others: Vec::new() };
+            return Self { reasons, has_weights: false, lossy: Vec::new(), others: Vec::new() };
         }
         if float_bytes < LEAST_WEIGHT_BYTES {
             let reasons = vec![format!(
                 "There are {} bytes of float weights: too few to give them fewer bits.",
                 grouped(float_bytes)
             )];
-            return Self { reasons, is_lossy: false, others: Vec::new() };
+            return Self { reasons, has_weights: false, lossy: Vec::new(), others: Vec::new() };
         }
         let opset = model.opsets.get("ai.onnx").copied().unwrap_or(1);
         let matmuls: u64 =
@@ -85,14 +91,17 @@ impl Advice {
             others
                 .push(("[\"simplify\", \"quant8=dynamic\"]", "MatMul in integers without data: fast for transformers"));
         }
-        Self { reasons, is_lossy: true, others }
+        Self { reasons, has_weights: true, lossy: vec!["quant8", "fp16"], others }
     }
 
     /// The pipeline, its reasons, and what else there is.
     pub(super) fn write(&self, text: &mut String) {
         *text += "# simplify removes what costs nothing to remove.\n";
         self.reasons.iter().for_each(|reason| *text += &format!("# {reason}\n"));
-        *text += if self.is_lossy { "pipeline = [\"simplify\", \"quant8\"]\n" } else { "pipeline = \"simplify\"\n" };
+        *text += &match self.lossy.first() {
+            Some(step) => format!("pipeline = [\"simplify\", \"{step}\"]\n"),
+            None => "pipeline = \"simplify\"\n".to_owned(),
+        };
         for (pipeline, what) in &self.others {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# pipeline = {pipeline}  # {what}");
@@ -103,9 +112,9 @@ impl Advice {
     pub(super) fn write_gates(&self, text: &mut String) {
         *text +=
             "\n# How far outputs may drift; else nothing is written. [gates.\"OUTPUT\"] bounds one output.\n[gates]\n";
-        *text += match self.is_lossy {
-            true => "snr = 20  # decibels; 10 unless it is told\n",
-            false => "# snr = 60  # decibels; this is what holds unless it is told\n",
+        *text += &match self.lossy.is_empty() {
+            false => format!("snr = {LEAST_SNR_DB}  # decibels; 10 unless it is told\n"),
+            true => "# snr = 60  # decibels; this is what holds unless it is told\n".to_owned(),
         };
         *text += "# top1 = 0.99  # how often the best score stays in place\n# accuracy-drop = 0.01  # with labels in the data\n";
     }

@@ -20,7 +20,7 @@ const SHOWN: usize = 8;
 /// # Errors
 /// Fails where simplifying does.
 pub(super) fn write(text: &mut String, model: &Model, advice: &Advice) -> Result<()> {
-    if !advice.is_lossy {
+    if !advice.has_weights {
         return Ok(());
     }
     let mut simple = model.clone();

@@ -1,10 +1,12 @@
 //! A recipe written for one model: what it is made of, what suits it and why, and what could be changed.
 //!
-//! The recipe runs as it is. Whatever takes something that only the user has, such as data, stands in a comment.
+//! The recipe runs as it is: what it suggests was tried. Whatever takes something that only the user has, such as data,
+//! stands in a comment.
 
 mod advice;
 mod inputs;
 mod layers;
+mod trial;
 
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::inspect::{Inspection, inspect};
+use crate::pass::Progress;
 use crate::report::words::{grouped, percent};
 
 use advice::Advice;
@@ -19,14 +22,16 @@ use advice::Advice;
 /// Operators that the head of a recipe names.
 const OPERATORS: usize = 4;
 
-/// Writes a recipe for a model, to be put into `folder`, from which its paths are relative.
+/// Writes a recipe for a model, to be put into `folder`, from which its paths are relative. What it suggests is tried, on
+/// random inputs.
 ///
 /// # Errors
 /// Fails where the model or the folder cannot be read.
-pub fn draft(model: &Path, folder: &Path) -> Result<String> {
+pub fn draft(model: &Path, folder: &Path, progress: &dyn Progress) -> Result<String> {
     let inspection = inspect(model)?;
     let input = Input::open(model)?;
-    let advice = Advice::new(&inspection);
+    let mut advice = Advice::new(&inspection);
+    trial::settle(&mut advice, model, progress)?;
     let path = relative(model, folder)?;
     let mut text = String::new();
     head(&mut text, &inspection, &path);
