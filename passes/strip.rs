@@ -10,23 +10,27 @@
 //! `docs`      doc strings of the model, its graphs, functions, operators, values, tensors and attributes
 //! `metadata`  metadata of the same, but for keys of [`KEPT_METADATA`]
 //! `names`     operators lose their names; values inside of graphs get the shortest names that are free
-//! `all`       all of these
+//! `all`       all of these, and what tells more of its makers than of the model: training information, constants that
+//!             nothing reads, names of the producer and of graphs that are paths. The written file is scanned for what is
+//!             left of it ([`crate::privacy`]), and refused if there is anything
 //!
 //! Whatever the choice, `value_info` entries go that describe no value of their graph, or an initializer, which has its
 //! type with it.
 //!
 //! Kept are the names of inputs and outputs of every graph, names that training information, quantization annotations
-//! or sharding refer to, the name and version of the producer, and quantization annotations, which some runtimes need.
+//! or sharding refer to, the name and version of the producer, and quantization annotations, which some runtimes need;
+//! without `all`, training information as well.
 //! A name that is as short as the new ones already stays, so that a second run changes nothing.
 
 use crate::error::{Result, Site};
 use crate::ir::{Graph, Model, Notes, ValueId};
 use crate::pass::{Changed, Cx, Effect, OptKind, OptSpec, Opts, Pass, PassInfo, Scope, enumerate};
+use crate::privacy::KEPT_METADATA;
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
     name: "strip",
-    summary: "removes doc strings, metadata or names that no runtime needs",
+    summary: "removes doc strings, metadata or names that no runtime needs; all: whatever tells of its makers, with proof",
     effect: Effect::Exact,
     scope: Scope::AllGraphs,
     min_opset: None,
@@ -39,9 +43,6 @@ pub(super) const INFO: PassInfo = PassInfo {
     }],
     build,
 };
-
-/// Metadata that ONNX Runtime reads, or that this tool wrote to say where the file comes from; prefixes of keys.
-const KEPT_METADATA: &[&str] = &["ort_config", "onnx_shrink."];
 
 /// The sorts of notes, by choice of the option, with the noun that remarks use for them.
 const NOTES: &[(&str, &str, Notes)] = &[
@@ -79,6 +80,9 @@ impl Pass for Strip {
             Ok(())
         })?;
         removed.push((infos, "unused value_info record"));
+        if self.what == "all" {
+            removed.extend(drop_traces(model)?);
+        }
         if self.removes("names") {
             for (root, graph) in model.roots_mut() {
                 renamed += shorten_names(graph, &root)?;
@@ -99,6 +103,26 @@ impl Strip {
     fn removes(&self, choice: &str) -> bool {
         self.what == choice || self.what == "all"
     }
+}
+
+/// Removes what is of no use to whoever runs the model.
+fn drop_traces(model: &mut Model) -> Result<[(usize, &'static str); 3]> {
+    let training = model.drop_training_info()?;
+    let (mut paths, mut unread) = (model.drop_paths(), 0);
+    model.edit_graphs(|graph, _| {
+        paths += usize::from(graph.drop_path());
+        unread += graph.drop_unread_sparse()?;
+        for value in graph.values() {
+            // The default of an input that nothing reads is no part of the signature.
+            let is_default = graph.value(value).is_input() && graph.value(value).initializer().is_some();
+            unread += match is_default && graph.is_unread(value) {
+                true => graph.remove_value(value).map(|()| 1)?,
+                false => usize::from(graph.remove_unread_constant(value)?),
+            };
+        }
+        Ok(())
+    })?;
+    Ok([(training, "training section"), (paths, "path-like name"), (unread, "unread constant")])
 }
 
 fn drop_unused_value_info(graph: &mut Graph) -> Result<usize> {

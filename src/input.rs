@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::backend::ModelBytes;
 use crate::census::each_constant;
-use crate::error::Result;
+use crate::data::hex;
+use crate::error::{Error, Result};
 use crate::ir::Model;
 use crate::onnx;
 use crate::onnx::external;
@@ -45,6 +48,20 @@ impl Input {
     pub fn side_bytes(&self) -> u64 {
         self.side_files.values().sum()
     }
+}
+
+/// The SHA-256 of a model file, unpacked, and then of its side files in the order of their names, in hexadecimal digits.
+///
+/// # Errors
+/// Fails where a side file cannot be read.
+pub(crate) fn sha256<'a>(file: &ModelBytes, side_files: impl IntoIterator<Item = &'a PathBuf>) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(file.bytes());
+    for path in side_files {
+        let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, e))?;
+        std::io::copy(&mut file, &mut hash).map_err(|e| Error::io("read", path, e))?;
+    }
+    Ok(hex(hash))
 }
 
 fn side_files(model: &Model, folder: &Path) -> BTreeMap<PathBuf, u64> {

@@ -23,6 +23,8 @@
 //! | [`validate`] | drift: metrics, noise floor, gates |
 //! | [`layers`] | where drift is born, layer by layer |
 //! | [`report`] | the report of a run as JSON, Markdown and HTML |
+//! | [`privacy`] | what a written model tells besides what it computes |
+//! | [`recipe`] | a run in a TOML file: read, or written for a model |
 //! | [`reduce`] | a failing model cut down to what makes it fail |
 //! | [`verify`] | whether a file is what its own pipeline makes of the original |
 //! | [`container`] | `.onnxz`: a model packed without loss |
@@ -64,6 +66,8 @@ pub mod output;
 pub mod pass;
 #[path = "../passes/mod.rs"]
 pub mod passes;
+pub mod privacy;
+pub mod recipe;
 pub mod reduce;
 pub mod report;
 pub mod shrink;

@@ -10,6 +10,7 @@ use super::site;
 use crate::channels::{Class, Removal};
 use crate::ir::{Graph, Model};
 use crate::pass::Cx;
+use crate::passes::common::exclude::Exclude;
 
 /// A group that may lose classes.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ fn kind(piece: &Piece, graph: &Graph, group: usize) -> String {
 }
 
 /// The name that keeps a group as it is.
-fn excluded<'a>(piece: &Piece, graph: &Graph, group: usize, exclude: &'a [String]) -> Option<&'a String> {
+fn excluded<'a>(piece: &Piece, graph: &Graph, group: usize, exclude: &'a Exclude) -> Option<&'a str> {
     if exclude.is_empty() {
         return None;
     }
@@ -136,7 +137,7 @@ fn excluded<'a>(piece: &Piece, graph: &Graph, group: usize, exclude: &'a [String
             names.push(graph.value(constant.value).name().to_owned());
         }
     }
-    exclude.iter().find(|name| names.contains(name))
+    exclude.matching(&names)
 }
 
 /// How many channels of its first layer a class of the group is.

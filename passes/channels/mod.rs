@@ -41,11 +41,14 @@ mod repair;
 mod score;
 mod tail;
 
+use std::collections::BTreeSet;
+
 use crate::channels::{Group, Removal};
 use crate::data::Samples;
 use crate::error::{Error, Result, Site, did_you_mean};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope, counted};
+use crate::passes::common::exclude::Exclude;
 use attempt::Attempt;
 use loss::Ranked;
 use observe::Data;
@@ -245,14 +248,14 @@ fn report(pieces: &[Piece], model: &Model, candidates: &[choose::Candidate], rem
 }
 
 /// Fails where a name that is to be left out is that of nothing.
-fn check_excluded(model: &Model, exclude: &[String]) -> Result<()> {
-    let mut names: Vec<String> = Vec::new();
+fn check_excluded(model: &Model, exclude: &Exclude) -> Result<()> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
     model.visit_graphs(|graph, _| {
         names.extend(graph.nodes().into_iter().map(|node| graph.node_label(node)));
         names.extend(graph.values().into_iter().map(|value| graph.value(value).name().to_owned()));
         Ok(())
     })?;
-    let Some(name) = exclude.iter().find(|name| !names.contains(name)) else { return Ok(()) };
+    let Some(name) = exclude.unknown_among(&names) else { return Ok(()) };
     let error = Error::usage(format!("`channels` cannot leave out `{name}`: the model has no such operator or tensor"));
     Err(match did_you_mean(name, names.iter().map(String::as_str)) {
         Some(meant) => error.help(format!("did you mean `{meant}`?")),

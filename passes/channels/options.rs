@@ -3,6 +3,7 @@
 use super::score::Criterion;
 use crate::error::{Error, Result};
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::exclude::Exclude;
 use crate::passes::common::goal::Goal;
 
 /// Runtimes with vectors of a width that is known.
@@ -86,7 +87,12 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         default: Some("true"),
         help: "whether what reads the channels makes up for those lost, from calibration data where there is some",
     },
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
+    OptSpec {
+        key: "exclude",
+        kind: OptKind::Names,
+        default: None,
+        help: "operator or tensor to leave alone; `*` stands for any characters",
+    },
 ];
 
 /// How many channels are computed side by side: floats in a vector of AVX-512, AVX2 or NEON, which the blocked layouts of
@@ -132,7 +138,7 @@ pub(super) struct Options {
     pub(super) criterion: Criterion,
     pub(super) round_to: usize,
     pub(super) min_channels: usize,
-    pub(super) exclude: Vec<String>,
+    pub(super) exclude: Exclude,
     pub(super) repairs: bool,
     /// The options as the record of the result names them.
     pub(super) text: String,
@@ -194,7 +200,7 @@ impl Options {
             criterion: Criterion::new(opts.choice("criterion")),
             round_to: width,
             min_channels: positive("min-channels")?,
-            exclude: opts.names("exclude"),
+            exclude: Exclude::new(opts.names("exclude")),
             repairs: opts.flag("repair"),
             text,
         })

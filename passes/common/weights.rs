@@ -6,8 +6,12 @@ use crate::ir::{DType, Graph, NodeId, Tensor, ValueId};
 use crate::pass::{Cx, OptKind, OptSpec};
 
 /// The option that names weights to leave alone, for passes that go through [`each_weights`].
-pub(in crate::passes) const EXCLUDE: OptSpec =
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a weight to leave in float" };
+pub(in crate::passes) const EXCLUDE: OptSpec = OptSpec {
+    key: "exclude",
+    kind: OptKind::Names,
+    default: None,
+    help: "an operator or a weight to leave in float; `*` stands for any characters",
+};
 
 /// The option that says from which size on weights are worth it.
 pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {

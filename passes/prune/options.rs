@@ -6,6 +6,7 @@ use super::pattern::Pattern;
 use super::targets::{Choice, Target};
 use crate::error::{Error, Result};
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::exclude::Exclude;
 use crate::passes::common::glob::Glob;
 use crate::passes::common::goal::Goal;
 
@@ -108,11 +109,16 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     },
     OptSpec {
         key: "ratio",
-        kind: OptKind::Names,
+        kind: OptKind::Shares,
         default: None,
         help: "NAME@SHARE: another share for a tensor or an operator; `*` stands for any characters",
     },
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "operator or tensor to leave alone" },
+    OptSpec {
+        key: "exclude",
+        kind: OptKind::Names,
+        default: None,
+        help: "operator or tensor to leave alone; `*` stands for any characters",
+    },
     OptSpec {
         key: "embeddings",
         kind: OptKind::Bool,
@@ -247,7 +253,7 @@ impl Settings {
             is_constant: opts.choice("schedule") == "constant",
             ratios: opts.names("ratio").iter().map(|text| ratio(text)).collect::<Result<Vec<(Glob, f64)>>>()?,
             keeps_ends: opts.choice("ends") == "dense",
-            choice: Choice { exclude: opts.names("exclude"), embeddings: opts.flag("embeddings") },
+            choice: Choice { exclude: Exclude::new(opts.names("exclude")), embeddings: opts.flag("embeddings") },
             measures_gzip: opts.flag("gzip"),
         })
     }

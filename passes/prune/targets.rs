@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result, Site, did_you_mean};
 use crate::ir::{Graph, Model, Node, NodeId, Tensor, ValueId};
 use crate::pass::Cx;
+use crate::passes::common::exclude::Exclude;
 
 use super::pattern::Axes;
 
@@ -65,7 +66,7 @@ type Visible = BTreeMap<String, Place>;
 /// What the user wants pruned.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
-    pub(super) exclude: Vec<String>,
+    pub(super) exclude: Exclude,
     pub(super) embeddings: bool,
 }
 
@@ -161,7 +162,7 @@ impl Search<'_> {
             let place = (number, value);
             visible.insert(name.clone(), place);
             let other_use = graph.value(value).is_output().then(|| "is an output of the graph".to_owned());
-            let is_excluded = self.choice.exclude.contains(&name);
+            let is_excluded = self.choice.exclude.has(&name);
             self.names.insert(name.clone());
             let path = path.to_vec();
             self.candidates.insert(place, Candidate { tensor, name, path, weight_of: None, other_use, is_excluded });
@@ -175,7 +176,7 @@ impl Search<'_> {
     fn node(&mut self, graph: &Graph, path: &[String], node: NodeId, enclosing: &[Visible], cx: &mut Cx<'_>) {
         let held = graph.node(node);
         let label = graph.node_label(node);
-        let is_excluded = self.choice.exclude.contains(&label);
+        let is_excluded = self.choice.exclude.has(&label);
         self.names.insert(label);
         if QUANTIZED.contains(&held.op_type()) {
             cx.skipped(graph.site(node), "its weights are quantized already");
@@ -205,7 +206,7 @@ impl Search<'_> {
     }
 
     fn check_excluded(&self) -> Result<()> {
-        let Some(name) = self.choice.exclude.iter().find(|name| !self.names.contains(*name)) else { return Ok(()) };
+        let Some(name) = self.choice.exclude.unknown_among(&self.names) else { return Ok(()) };
         let error =
             Error::usage(format!("`prune` cannot leave out `{name}`: the model has no such operator or tensor"));
         Err(match did_you_mean(name, self.names.iter().map(String::as_str)) {

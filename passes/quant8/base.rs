@@ -14,7 +14,7 @@ use super::repair::rounding::Rounded;
 use super::split::{self, Split};
 use super::{FIRST_STATIC_OPSET, calibrate, kernel, plan, qdq, saturate, weights};
 use crate::backend::BackendChoice;
-use crate::data::Samples;
+use crate::data::{Samples, sample_digests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Model, NodeId, ValueId};
 use crate::opset::upgrade::{Upgraded, upgrade};
@@ -188,7 +188,8 @@ impl<'a> Base<'a> {
                 let measured = self.measure(&Wanted { statistics, histograms: true, channels })?;
                 let statistics = measured.statistics.into_iter().map(|(value, one)| (name(value), one)).collect();
                 let channels = measured.channels.into_iter().map(|(value, one)| (name(value), one)).collect();
-                Recording::new(model, self.samples.len() as u64, statistics, channels)
+                let data = (self.samples.len() as u64, sample_digests(self.samples)?);
+                Recording::new(model, data, statistics, channels)
             }
         };
         if let Some(path) = files.write {

@@ -10,7 +10,7 @@ const FEW_SAMPLES: usize = 16;
 pub(super) fn warnings(validation: &Validation, gates: &[Gate], inputs: Option<&str>) -> Vec<String> {
     let Some(drift) = &validation.drift else { return Vec::new() };
     let mut warnings = Vec::new();
-    let is_made_up = inputs.is_none_or(|spec| spec.starts_with("synthetic"));
+    let is_made_up = inputs.is_none_or(crate::data::is_synthetic);
     if is_made_up {
         warnings.push("the inputs are made up: give real ones with --inputs before you trust the figures".to_owned());
     } else if drift.samples < FEW_SAMPLES {

@@ -1,11 +1,10 @@
 //! What the files are, and how large they may be.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::outcome::{GateResult, Outcome, Rule};
-use crate::error::{Error, Result};
-use crate::input::Input;
+use crate::error::Result;
+use crate::input::{Input, sha256};
 
 /// Sizes and hash of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,13 +29,7 @@ impl Fingerprint {
 /// # Errors
 /// Fails where a side file cannot be read.
 pub fn fingerprint(input: &Input) -> Result<Fingerprint> {
-    let mut hash = Sha256::new();
-    hash.update(input.file.bytes());
-    for path in input.side_files.keys() {
-        let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, e))?;
-        std::io::copy(&mut file, &mut hash).map_err(|e| Error::io("read", path, e))?;
-    }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(&input.file, input.side_files.keys())?;
     Ok(Fingerprint { bytes: input.bytes(), side_bytes: input.side_bytes(), sha256 })
 }
 

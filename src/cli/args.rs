@@ -8,6 +8,7 @@ use onnx_shrink::pass::pipeline::{PRESETS, Step};
 use onnx_shrink::{Error, Result, passes};
 
 use super::check::CheckArgs;
+use super::init::InitArgs;
 use super::reduce::ReduceArgs;
 use super::verify::VerifyArgs;
 
@@ -21,6 +22,8 @@ Examples:
       the same, refused unless it stays that close to the original
   onnx-shrink model.onnx --input-shape x:1x3x224x224 -o fixed.onnx
       shapes fixed, and what was computed from them folded away
+  onnx-shrink init model.onnx && onnx-shrink --recipe shrink.toml
+      a commented recipe for the model, and the run it describes
   onnx-shrink check model.onnx small.onnx --inputs eval.npz --max-drift top1=0.99
       the gate alone, for CI
   onnx-shrink inspect model.onnx
@@ -58,6 +61,7 @@ impl Cli {
             None => &self.shrink.common,
             Some(Command::Check(args)) => &args.common,
             Some(Command::Verify(args)) => &args.common,
+            Some(Command::Init(args)) => &args.common,
             Some(Command::Reduce(args)) => &args.common,
             Some(Command::Inspect(args)) => &args.common,
             Some(Command::Print(args)) => &args.common,
@@ -71,6 +75,8 @@ impl Cli {
 pub(super) enum Command {
     /// Compare two models on the same inputs: a drift gate for CI
     Check(Box<CheckArgs>),
+    /// Write a commented recipe for a model, which --recipe runs
+    Init(InitArgs),
     /// Make a file again from the original by the pipeline it tells, and compare the bytes
     Verify(VerifyArgs),
     /// Cut a model that fails down to the few operators that make it fail
@@ -180,8 +186,14 @@ pub(super) struct Running {
 #[derive(Debug, Args)]
 pub(super) struct ShrinkArgs {
     /// The ONNX model
-    #[arg(value_name = "MODEL", required_unless_present = "report_schema")]
+    #[arg(value_name = "MODEL", required_unless_present_any = ["report_schema", "recipe"])]
     pub(super) model: Option<PathBuf>,
+    /// Take what is not said here from a TOML file, which `onnx-shrink init MODEL` writes
+    ///
+    /// Keys: model, output, pipeline, inputs, eval-inputs, keep, seed, threads, backend, external-data, report; sections:
+    /// [gates], [gates.OUTPUT], [input-shape], [dim], [layer."NAME"]. Paths are relative to the file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) recipe: Option<PathBuf>,
     /// Passes to run, in order: PASS[=OPTION[:OPTION...]][,PASS...]
     #[arg(short, long, value_name = "PIPELINE", default_value = "simplify")]
     pub(super) passes: String,
@@ -315,9 +327,14 @@ pub(super) fn command() -> clap::Command {
     let mut text = String::from("Passes to run, in order: PASS[=OPTION[:OPTION...]][,PASS...]\n\n");
     let width = passes::ALL.iter().map(|info| info.name.len()).chain(PRESETS.iter().map(|p| p.name.len())).max();
     let width = width.unwrap_or(0);
+    text += "Presets, and what they stand for:\n";
     for preset in PRESETS {
         text += &format!("  {:width$}  {}\n", preset.name, preset.summary);
+        if !preset.expansion.is_empty() {
+            text += &format!("  {:width$}  = {}\n", "", preset.expansion);
+        }
     }
+    text += "\nPasses:\n";
     for info in passes::ALL {
         text += &format!("  {:width$}  {}\n", info.name, info.summary);
     }

@@ -10,11 +10,13 @@
 mod args;
 mod check;
 mod drift_table;
+mod init;
 mod inspect;
 mod pack;
 mod passes;
 mod print;
 mod progress;
+mod recipe;
 mod reduce;
 mod report;
 mod shrink;
@@ -33,9 +35,10 @@ use args::{Cli, Command, Common};
 
 /// Parses the arguments and runs the command they name.
 pub(crate) fn main() -> ExitCode {
-    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed =
+        args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (mut cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output and are no failure.
             if error.use_stderr()
@@ -48,9 +51,9 @@ pub(crate) fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let common = cli.common();
-    start_log(common);
-    match set_threads(common).and_then(|()| run(cli)) {
+    start_log(cli.common());
+    let completed = recipe::complete(&mut cli.shrink, &matches);
+    match completed.and_then(|()| set_threads(cli.common())).and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             style::error(&error);
@@ -65,6 +68,7 @@ fn run(cli: Cli) -> Result<()> {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Reduce(args)) => reduce::run(&args),
+        Some(Command::Init(args)) => init::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Print(args)) => print::run(&args),
         Some(Command::Pack(args)) => pack::pack(&args),

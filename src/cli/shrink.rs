@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use onnx_shrink::pass::RemarkKind;
 use onnx_shrink::pass::pipeline::{Pipeline, Step};
 use onnx_shrink::pass::report::StepReport;
+use onnx_shrink::privacy::Scan;
 use onnx_shrink::report::{self, words};
 use onnx_shrink::shrink::{Bisection, Report, ShrinkOptions, Shrunk, Status, shrink};
 use onnx_shrink::{Error, Result};
@@ -19,7 +20,9 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
     if args.report_schema {
         return to_stdout(report::REPORT_SCHEMA.as_bytes());
     }
-    let Some(model) = &args.model else { return Err(Error::usage("no model is named")) };
+    let Some(model) = &args.model else {
+        return Err(Error::usage("no model is named").expected("a model, or `model = \"model.onnx\"` in the recipe"));
+    };
     if args.output.is_none() && !args.dry_run {
         return Err(Error::usage("no output is named")
             .expected("-o FILE, or --dry-run to write nothing")
@@ -122,11 +125,25 @@ fn render(report: &Report) -> String {
         text += &drift_table::setting(drift, validation.data.as_deref().unwrap_or("no data"));
     }
     text += &drift_table::failures(&validation.failures);
+    if let Some(scan) = &report.scan {
+        text += &scanned(scan);
+    }
     if let Some(bisection) = &report.bisection {
         text += &first_break(bisection);
     }
     text += &verdict(report);
     text
+}
+
+/// What the file still tells of its makers.
+fn scanned(scan: &Scan) -> String {
+    let bytes = words::grouped(scan.bytes);
+    if scan.traces.is_empty() {
+        return format!(
+            "scanned {bytes} bytes: no doc string, metadata, path, training information or unused tensor\n"
+        );
+    }
+    scan.traces.iter().fold(format!("scanned {bytes} bytes:\n"), |text, trace| text + &format!("  {trace}\n"))
 }
 
 /// Where a gate breaks first.

@@ -14,6 +14,7 @@
 
 mod arrays;
 mod convert;
+mod digest;
 mod dims;
 mod fit;
 mod folder;
@@ -44,6 +45,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 
+pub(crate) use self::digest::hex;
+pub use self::digest::{SampleDigests, digest, recorded_digests, sample_digests};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};
 use crate::infer::Demand;
@@ -135,6 +138,11 @@ pub fn open(spec: &str, options: &DataOptions<'_>) -> Result<Box<dyn Samples>> {
         Some(limit) if limit < samples.len() => Box::new(Limited { samples, limit }),
         _ => samples,
     })
+}
+
+/// Whether a specification asks for inputs that are made up.
+pub fn is_synthetic(spec: &str) -> bool {
+    spec == "synthetic" || spec.starts_with("synthetic:")
 }
 
 /// Reads the arrays of an `.npz` file, or the one of an `.npy` file under the name of the file, as they are.

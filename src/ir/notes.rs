@@ -5,7 +5,12 @@ use std::mem;
 use super::graph::{Graph, Vertex};
 use super::model::Model;
 use super::tensor::Tensor;
+use crate::error::Result;
+use crate::onnx::pins;
 use crate::onnx::proto::{StringStringEntryProto, ValueInfoProto};
+
+/// What a graph is called whose name was the path of a file: a name it must have.
+const NEW_GRAPH_NAME: &str = "graph";
 
 /// Which notes to drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +38,76 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Drops what the file says of how to train the model; says how many sections there were. The values that it named may
+    /// be renamed, folded and removed from then on.
+    ///
+    /// # Errors
+    /// None; marking values may fail in principle.
+    pub fn drop_training_info(&mut self) -> Result<usize> {
+        let dropped = mem::take(&mut self.proto.training_info).len();
+        if dropped > 0 {
+            self.graph.pin_again()?;
+        }
+        Ok(dropped)
+    }
+
+    /// Drops names of the producer, and of graphs, that are paths of files; says how many there were.
+    pub fn drop_paths(&mut self) -> usize {
+        let mut dropped = 0;
+        for name in [&mut self.proto.producer_name, &mut self.proto.producer_version] {
+            if name.take_if(|name| is_path(name)).is_some() {
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+}
+
+/// Whether a name looks like the path of a file.
+fn is_path(name: &str) -> bool {
+    name.contains(['/', '\\'])
+}
+
 impl Graph {
+    /// Gives the graph another name if its own is the path of a file; says whether it was.
+    pub fn drop_path(&mut self) -> bool {
+        match &mut self.residue.name {
+            Some(name) if is_path(name) => {
+                NEW_GRAPH_NAME.clone_into(name);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops sparse initializers that nothing reads; says how many there were.
+    ///
+    /// # Errors
+    /// Fails where a value cannot be removed.
+    pub fn drop_unread_sparse(&mut self) -> Result<usize> {
+        let unread: Vec<_> =
+            self.values().into_iter().filter(|&value| self.value(value).is_sparse() && self.is_unread(value)).collect();
+        for &value in &unread {
+            let name = self.value(value).name().to_owned();
+            self.residue.sparse_initializer.retain(|sparse| sparse.values.as_ref().is_none_or(|v| v.name() != name));
+            self.remove_value(value)?;
+        }
+        Ok(unread.len())
+    }
+
+    /// Marks anew what parts of this graph besides operators refer to by name, and what is kept.
+    fn pin_again(&mut self) -> Result<()> {
+        let mut names = pins::in_annotations(&self.residue.quantization_annotation);
+        for vertex in self.net.vertices_mut() {
+            match vertex {
+                Vertex::Node(node) => names.extend(pins::in_devices(&node.proto.device_configurations)),
+                Vertex::Value(value) => value.is_pinned = value.is_kept,
+            }
+        }
+        names.iter().try_for_each(|name| self.pin(name))
+    }
+
     /// Drops the notes of the graph, its operators, values and tensors, but not of inner graphs; says how many there
     /// were.
     pub fn drop_notes(&mut self, notes: Notes) -> usize {

@@ -64,7 +64,11 @@ impl ExternalFiles {
         }
     }
 
-    fn file(&mut self, location: &str) -> Result<Bytes> {
+    /// A side file, whole.
+    ///
+    /// # Errors
+    /// As [`contents`](Self::contents).
+    pub(crate) fn file(&mut self, location: &str) -> Result<Bytes> {
         if let Some(map) = self.maps.get(location) {
             return Ok(map.clone());
         }

@@ -5,7 +5,7 @@ mod encode;
 pub(crate) mod external;
 mod foreign;
 pub(crate) mod mmap;
-mod pins;
+pub(crate) mod pins;
 pub mod proto;
 mod rope;
 pub(crate) mod types;

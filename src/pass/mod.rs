@@ -1,9 +1,11 @@
 //! Passes: what they are, how they are described, and how a pipeline of them runs.
 
 mod cx;
+mod layered;
 pub mod manager;
 mod options;
 pub mod pipeline;
+mod preset;
 pub mod report;
 mod rewrite;
 mod scratch;
@@ -16,6 +18,7 @@ use crate::error::Result;
 use crate::ir::{DType, Model};
 
 pub use cx::{Cx, Env, NoProgress, Progress, Remark, RemarkKind, StatisticsFiles};
+pub use layered::LayerOption;
 pub use options::{OptKind, OptSpec, Opts};
 pub use rewrite::{Revisit, rewrite_graph};
 pub use scratch::Scratch;

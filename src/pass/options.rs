@@ -21,6 +21,8 @@ pub enum OptKind {
     Choice(&'static [&'static str]),
     /// Names of operators or tensors; the option may be repeated.
     Names,
+    /// Such names, each with a number from 0 to 1: `NAME@SHARE`.
+    Shares,
     /// Words that the pass itself reads.
     Text,
     /// A file or folder.
@@ -37,6 +39,7 @@ impl OptKind {
             Self::Bool => "true or false".to_owned(),
             Self::Choice(words) => words.join("|"),
             Self::Names => "a name; may be repeated".to_owned(),
+            Self::Shares => "NAME@SHARE, with a share from 0 to 1; may be repeated".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Path => "a path".to_owned(),
         }
@@ -49,8 +52,14 @@ impl OptKind {
             Self::Float => value.parse::<f64>().is_ok_and(f64::is_finite),
             Self::Bool => matches!(value, "true" | "false"),
             Self::Choice(words) => words.contains(&value),
+            Self::Shares => value.rsplit_once('@').is_some_and(|(_, share)| Self::Ratio.accepts(share)),
             Self::Names | Self::Text | Self::Path => !value.is_empty(),
         }
+    }
+
+    /// Whether an option of that form is about single operators or tensors, and may be given once for each.
+    pub fn is_by_name(self) -> bool {
+        matches!(self, Self::Names | Self::Shares)
     }
 }
 
@@ -104,7 +113,7 @@ impl Opts {
             if !spec.kind.accepts(value) {
                 return Err(wrong_value(info, spec, value));
             }
-            if spec.kind != OptKind::Names && given.iter().any(|(k, _)| *k == spec.key) {
+            if !spec.kind.is_by_name() && given.iter().any(|(k, _)| *k == spec.key) {
                 return Err(Error::usage(format!("option `{}` of `{}` is given twice", spec.key, info.name)));
             }
             given.push((spec.key, value.clone()));
@@ -149,7 +158,7 @@ impl Opts {
         self.text(key).unwrap_or_default()
     }
 
-    /// Every value of a `Names` option, in order.
+    /// Every value of a `Names` or `Shares` option, in order.
     pub fn names(&self, key: &str) -> Vec<String> {
         self.given.iter().filter(|(k, _)| *k == key).map(|(_, value)| value.clone()).collect()
     }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use super::preset::{PRESETS, Preset};
 use super::{Opts, Pass, PassInfo, Scope};
 use crate::error::{Error, Result, did_you_mean};
 use crate::passes;
@@ -17,61 +18,18 @@ use crate::passes;
 /// Characters that cannot stand in a value as they are. Blanks are among them because those around a step are ignored.
 const RESERVED: &[char] = &['%', ',', ':', '='];
 
-/// A name for a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preset {
-    /// The name, used like that of a pass.
-    pub name: &'static str,
-    /// One line without a full stop.
-    pub summary: &'static str,
-    /// The passes it stands for; empty for none.
-    pub expansion: &'static str,
-    /// Whether the passes are repeated until none of them finds anything to do.
-    pub repeats: bool,
-}
-
-/// Every preset, in the order in which lists show them.
-pub const PRESETS: &[Preset] = &[
-    Preset { name: "none", summary: "does nothing: writes the model back as it is", expansion: "", repeats: false },
-    Preset {
-        name: "simplify",
-        summary: "removes and merges what costs nothing to remove; trades no accuracy",
-        // What old files list as inputs hides constants from all others; identities and operators that do nothing hide
-        // constants from folding and neighbours from fusion; folding decides conditions; fusion leaves constants and
-        // operators behind that the last three see.
-        expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,inline-loop,\
-                    eliminate-carried,fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
-                    dce",
-        repeats: true,
-    },
-    Preset {
-        name: "deep-compress",
-        summary: "few weights that share few values, small once packed by `onnx-shrink pack`; wants inputs",
-        // Values are shared by what pruning leaves. A byte for each weight packs best: rows and columns stay in sight.
-        expansion: "prune=0.9,cluster=16:form=bytes:min-elements=256",
-        repeats: false,
-    },
-];
-
-impl Preset {
-    /// The preset of that name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        PRESETS.iter().find(|preset| preset.name == name)
-    }
-}
-
 /// An argument of a step: a value, and the key of the option it is for, where one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arg {
-    key: Option<String>,
-    value: String,
+    pub(super) key: Option<String>,
+    pub(super) value: String,
 }
 
 /// One step of a pipeline: the name of a pass or preset, and arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    name: String,
-    args: Vec<Arg>,
+    pub(super) name: String,
+    pub(super) args: Vec<Arg>,
 }
 
 impl Step {
@@ -88,7 +46,7 @@ impl Step {
 /// A sequence of steps, as written; names and options are checked by [`Pipeline::plan`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pipeline {
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 impl FromStr for Pipeline {
@@ -233,7 +191,7 @@ impl Pipeline {
 
     /// The steps that change the signature of a model, and nothing else; `None` where there are none.
     pub fn narrowing(&self) -> Option<Self> {
-        let narrows = |step: &&Step| passes::find(&step.name).is_some_and(|info| info.scope == Scope::Signature);
+        let narrows = |step: &&Step| step.info().is_some_and(|info| info.scope == Scope::Signature);
         let steps: Vec<Step> = self.steps.iter().filter(narrows).cloned().collect();
         (!steps.is_empty()).then_some(Self { steps })
     }
@@ -243,34 +201,47 @@ impl Pipeline {
     /// # Errors
     /// Names an unknown pass, preset or option, or a wrong value, and what was probably meant.
     pub fn plan(&self) -> Result<Plan> {
-        let mut plan = Plan::default();
-        for step in &self.steps {
-            let group = match Preset::find(&step.name) {
-                Some(preset) => expand(preset, step)?,
-                None => Group { passes: vec![step.plan()?], repeats: false },
-            };
-            plan.groups.push(group);
-        }
-        Ok(plan)
+        Ok(Plan { groups: groups(&self.steps, PRESETS)? })
     }
 }
 
-fn expand(preset: &Preset, step: &Step) -> Result<Group> {
+/// The groups that steps stand for, of which some may be among `presets`.
+fn groups(steps: &[Step], presets: &[Preset]) -> Result<Vec<Group>> {
+    let mut groups = Vec::new();
+    for step in steps {
+        match presets.iter().position(|preset| preset.name == step.name) {
+            Some(place) => groups.extend(expand(&presets[place], step, &presets[..place])?),
+            None => groups.push(Group { passes: vec![step.plan()?], repeats: false }),
+        }
+    }
+    Ok(groups)
+}
+
+/// The groups of a preset; `earlier` are those it may name.
+fn expand(preset: &Preset, step: &Step, earlier: &[Preset]) -> Result<Vec<Group>> {
     if !step.args.is_empty() {
         return Err(Error::usage(format!("preset `{}` takes no options", preset.name))
             .found(format!("`{step}`"))
             .help(format!("write its passes instead: {}", preset.expansion)));
     }
-    let passes = match preset.expansion {
+    let parts = match preset.expansion {
         "" => Vec::new(),
-        expansion => expansion.parse::<Pipeline>()?.steps.iter().map(Step::plan).collect::<Result<_>>()?,
+        expansion => groups(&expansion.parse::<Pipeline>()?.steps, earlier)?,
     };
-    Ok(Group { passes, repeats: preset.repeats })
+    Ok(match preset.repeats {
+        true => vec![Group { passes: parts.into_iter().flat_map(|group| group.passes).collect(), repeats: true }],
+        false => parts,
+    })
 }
 
 impl Step {
+    /// What the pass of the step is like; `None` for presets and names that nothing has.
+    pub(super) fn info(&self) -> Option<&'static PassInfo> {
+        passes::find(&self.name)
+    }
+
     fn plan(&self) -> Result<Planned> {
-        let info = passes::find(&self.name).ok_or_else(|| unknown_pass(&self.name))?;
+        let info = self.info().ok_or_else(|| unknown_pass(&self.name))?;
         let args: Vec<_> = self.args.iter().map(|arg| (arg.key.clone(), arg.value.clone())).collect();
         let pass = (info.build)(&Opts::new(info, &args)?)?;
         Ok(Planned { info, text: self.to_string(), pass })
@@ -344,6 +315,25 @@ mod tests {
             let plan = preset.name.parse::<Pipeline>().unwrap().plan().unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(plan.is_empty(), preset.expansion.is_empty(), "{}", preset.name);
             assert!(passes::find(preset.name).is_none(), "`{}` is a pass, too", preset.name);
+        }
+    }
+
+    #[test]
+    fn a_preset_in_a_preset_keeps_its_rounds() {
+        let plan = "edge".parse::<Pipeline>().unwrap().plan().unwrap();
+        let sizes: Vec<_> = plan.groups.iter().map(|group| (group.passes.len() > 1, group.repeats)).collect();
+        assert_eq!(sizes, [(true, true), (false, false), (false, false)]);
+    }
+
+    #[test]
+    fn a_preset_cannot_contain_itself() {
+        const LOOP: &[Preset] = &[
+            Preset { name: "a", summary: "", expansion: "b", repeats: false },
+            Preset { name: "b", summary: "", expansion: "b", repeats: false },
+        ];
+        for name in ["a", "b"] {
+            let error = groups(&[Step::new(name, &[])], LOOP).unwrap_err();
+            assert!(error.to_string().contains("no pass or preset `b`"), "{error}");
         }
     }
 

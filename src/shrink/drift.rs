@@ -1,7 +1,7 @@
 //! Comparing two model files through a backend: load both, run both, say whose fault it is where that fails.
 
 use crate::backend::{BackendChoice, LoadOptions, ModelBytes, Session, load};
-use crate::data::{DataOptions, Hints, Samples, open};
+use crate::data::{self, DataOptions, Hints, Samples, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::pass::{Effect, Progress};
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Comparing<'_> {
 /// # Errors
 /// As [`open`]; [`ErrorKind::CannotValidate`] where no data was named and none can be made up.
 pub fn data_for(model: &Model, spec: Option<&str>, seed: u64) -> Result<Box<dyn Samples>> {
-    let is_made_up = spec.is_none_or(|spec| spec.starts_with("synthetic"));
+    let is_made_up = spec.is_none_or(data::is_synthetic);
     let hints = if is_made_up { Hints::from_model(model) } else { Hints::default() };
     let options = DataOptions { signature: &model.signature(), seed, hints: &hints, limit: None };
     match spec {

@@ -1,22 +1,24 @@
 //! The steps of one run, in order: transform, encode, judge.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::drift::Comparing;
 use super::judge::{Data, Judged, judge_drift, verify_step};
 use super::report::{ModelReport, Status, Validation};
-use super::{PIPELINE_KEY, ShrinkOptions};
-use crate::backend::ModelBytes;
+use super::{Provenance, ShrinkOptions};
+use crate::backend::{BackendChoice, ModelBytes};
 use crate::census::{census, zeros};
 use crate::error::{Error, ErrorKind, Result};
-use crate::input::Input;
+use crate::input::{Input, sha256};
 use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
 use crate::pass::manager::{self, Run, RunOptions};
 use crate::pass::pipeline::{Pipeline, Plan};
 use crate::pass::{Effect, Env, Progress, Scratch, StatisticsFiles};
+use crate::privacy::{self, Scan};
 use crate::report::{self, Detail};
 
 /// What a pass that may cost bytes may cost: this part of the input ...
@@ -32,25 +34,28 @@ pub(super) struct Job<'a> {
     path: PathBuf,
     /// The file the run started from.
     file: ModelBytes,
-    side_bytes: u64,
+    side_files: BTreeMap<PathBuf, u64>,
 }
 
 impl<'a> Job<'a> {
     /// Takes an input apart: the file stays as it is, the model is about to change.
     pub(super) fn take(input: Input, options: &'a ShrinkOptions, progress: &'a dyn Progress) -> (Self, Model) {
         let how = Comparing { backend: options.backend, seed: options.seed, progress };
-        let side_bytes = input.side_bytes();
-        let Input { path, file, model, .. } = input;
-        (Self { options, how, path, file, side_bytes }, model)
+        let Input { path, file, model, side_files } = input;
+        (Self { options, how, path, file, side_files }, model)
+    }
+
+    fn side_bytes(&self) -> u64 {
+        self.side_files.values().sum()
     }
 
     fn input_bytes(&self) -> u64 {
-        self.file.bytes().len() as u64 + self.side_bytes
+        self.file.bytes().len() as u64 + self.side_bytes()
     }
 
     /// The report of the input, while the model is still what was read.
     pub(super) fn input_report(&self, model: &Model) -> ModelReport {
-        let sizes = (self.file.bytes().len() as u64, self.side_bytes);
+        let sizes = (self.file.bytes().len() as u64, self.side_bytes());
         ModelReport::new(Some(self.path.display().to_string()), sizes, census(model), zeros(model))
     }
 
@@ -94,26 +99,54 @@ impl<'a> Job<'a> {
         verify_step(&self.file, model, step, effect, &self.options.gates, data, &self.how)
     }
 
-    /// Lays the result out, with the pipeline in its metadata if it changed; not at the price of a larger file, though.
-    pub(super) fn encode(&self, model: &mut Model, run: &Run, side_name: &str) -> Result<Encoded> {
+    /// Lays the result out, with how it was made in its metadata if it changed; not at the price of a larger file, though:
+    /// then with the pipeline alone, or without.
+    pub(super) fn encode(&self, model: &mut Model, run: &Run, data: &Data, side_name: &str) -> Result<Encoded> {
         let external_from_bytes = self.options.external_from_bytes;
         let layout = EncodeOptions { external_from_bytes, side_file_name: side_name.to_owned() };
         if !run.changed().is_yes() {
             return onnx::encode(model, &layout);
         }
-        let before = model.metadata().find(|(key, _)| *key == PIPELINE_KEY).map(|(_, value)| value.to_owned());
-        model.set_metadata(PIPELINE_KEY, &self.options.pipeline.to_string());
-        let encoded = onnx::encode(model, &layout)?;
-        if encoded.len() + encoded.side_len() <= self.input_bytes() {
-            return Ok(encoded);
-        }
-        match before {
-            Some(value) => model.set_metadata(PIPELINE_KEY, &value),
-            None => {
-                model.retain_metadata(|key| key != PIPELINE_KEY);
+        let before: Vec<(String, String)> =
+            model.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let whole = self.provenance(data)?;
+        for provenance in [&whole, &whole.shortened()] {
+            provenance.put(model);
+            let encoded = onnx::encode(model, &layout)?;
+            if encoded.len() + encoded.side_len() <= self.input_bytes() {
+                return Ok(encoded);
             }
         }
+        model.retain_metadata(|_| false);
+        before.iter().for_each(|(key, value)| model.set_metadata(key, value));
         onnx::encode(model, &layout)
+    }
+
+    /// How the result is made.
+    fn provenance(&self, data: &Data) -> Result<Provenance> {
+        let options = self.options;
+        let backend = (options.backend != BackendChoice::Auto).then(|| options.backend.to_string());
+        Ok(Provenance {
+            pipeline: options.pipeline.clone().without_folders().to_string(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            input_sha256: Some(sha256(&self.file, self.side_files.keys())?),
+            data_sha256: data.digest_of_what_was_read(&options.stats_in)?,
+            seed: Some(options.seed),
+            backend,
+            external_from_bytes: options.external_from_bytes,
+        })
+    }
+
+    /// Scans the files that were or would be written for what `strip=all` is to remove.
+    ///
+    /// # Errors
+    /// Fails where they cannot be read.
+    pub(super) fn scan(&self, encoded: &Encoded, staging: &Staging) -> Result<Scan> {
+        if !staging.model().exists() {
+            staging.write(encoded)?;
+        }
+        let file = ModelBytes::open(staging.model())?;
+        privacy::scan(file.bytes(), file.folder())
     }
 
     /// Decides whether the result may ship, and runs it where that takes running.
@@ -178,7 +211,7 @@ impl<'a> Job<'a> {
 
     /// Why there are two files, for whoever did not ask for it.
     pub(super) fn side_file_notice(&self, name: &str) -> String {
-        let reason = match (self.options.external_from_bytes, self.side_bytes) {
+        let reason = match (self.options.external_from_bytes, self.side_bytes()) {
             (Some(_), _) => "",
             (None, 0) => " because no protobuf reader takes a file of more than 2 GiB",
             (None, _) => ", as the input's are",

@@ -1,12 +1,14 @@
 //! Whether a result may ship.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ShrinkOptions;
 use super::drift::{Comparing, data_for, gates_for, measure};
 use super::report::{Status, Validation};
+use super::watched::Watched;
 use crate::backend::{LoadOptions, ModelBytes, load};
-use crate::data::Samples;
+use crate::data::{Samples, digest, is_synthetic, recorded_digests, sample_digests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions};
@@ -16,7 +18,7 @@ use crate::validate::Gate;
 /// The data of a run.
 #[derive(Debug)]
 pub(super) struct Data {
-    calibration: Option<Arc<dyn Samples>>,
+    calibration: Option<Arc<Watched>>,
     /// The data to compare on; where none can be made up, why, which matters only once it is needed.
     pub(super) evaluation: Result<Arc<dyn Samples>>,
 }
@@ -31,7 +33,7 @@ impl Data {
             spec.as_deref().map(|spec| Ok(data_for(model, Some(spec), options.seed)?.into())).transpose()
         };
         let calibration = named(&options.inputs)?;
-        if options.inputs.as_deref().is_some_and(|spec| spec.starts_with("synthetic"))
+        if options.inputs.as_deref().is_some_and(is_synthetic)
             && let Some(samples) = &calibration
             && let Ok(session) = load(options.backend, file, &LoadOptions::default())
         {
@@ -46,7 +48,20 @@ impl Data {
             }
             None => data_for(model, None, options.seed).map(Arc::from),
         };
+        let calibration = calibration.map(|samples| Arc::new(Watched::new(samples)));
         Ok(Self { calibration, evaluation })
+    }
+
+    /// The SHA-256 of the samples that passes have read so far, or had statistics of; `None` where there are none.
+    ///
+    /// # Errors
+    /// Fails where a sample or a file can no longer be read.
+    pub(super) fn digest_of_what_was_read(&self, statistics: &[PathBuf]) -> Result<Option<String>> {
+        let mut digests = recorded_digests(statistics)?;
+        if let Some(watched) = self.calibration.as_ref().filter(|watched| watched.was_read()) {
+            digests.extend(sample_digests(&*watched.samples)?);
+        }
+        Ok((!digests.is_empty()).then(|| digest(&digests)))
     }
 
     /// The same data once more; `None` where there is none to compare on.
@@ -57,7 +72,7 @@ impl Data {
 
     /// The data that passes may learn from.
     pub(super) fn calibration(&self) -> Option<&dyn Samples> {
-        self.calibration.as_deref()
+        self.calibration.as_deref().map(|watched| watched as &dyn Samples)
     }
 }
 

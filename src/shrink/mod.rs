@@ -6,7 +6,9 @@ mod drift;
 mod job;
 mod judge;
 mod narrow;
+mod provenance;
 mod report;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,6 +20,7 @@ use crate::input::Input;
 use crate::output::Staging;
 use crate::pass::Progress;
 use crate::pass::pipeline::Pipeline;
+use crate::privacy::Scan;
 use crate::report::Detail;
 use crate::validate::Gate;
 
@@ -29,10 +32,8 @@ pub use bisect::Bisection;
 pub use drift::{Comparing, data_for, gates_for, measure};
 pub use judge::{Judged, judge_drift};
 pub use narrow::narrowed;
+pub use provenance::{PIPELINE_KEY, Provenance};
 pub use report::{ModelReport, REPORT_VERSION, Report, Status, Validation};
-
-/// The entry of a model's metadata that holds the pipeline it went through.
-pub const PIPELINE_KEY: &str = "onnx_shrink.pipeline";
 
 /// Name and version of the tool, for reports.
 const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
@@ -136,10 +137,15 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let (job, mut model) = Job::take(input, options, progress);
     let before = job.input_report(&model);
     let run = job.transform(plan, &mut model, &data, staging.folder())?;
-    let encoded = job.encode(&mut model, &run, &destination.side_name)?;
+    let encoded = job.encode(&mut model, &run, &data, &destination.side_name)?;
     let again = if options.bisect || options.detail { data.again() } else { None };
     let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
 
+    let scan = match options.pipeline.strips_all() {
+        true => Some(job.scan(&encoded, &staging)?),
+        false => None,
+    };
+    let refusal = refusal.or_else(|| scan.as_ref().and_then(tells_too_much));
     let bisection = match (&again, &refusal) {
         (Some(data), Some(error))
             if options.bisect && matches!(error.kind(), ErrorKind::Drift | ErrorKind::WorseFile) =>
@@ -177,9 +183,25 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
         steps: run.steps,
         validation,
         bisection,
+        scan,
         warnings,
         written,
         seconds: start.elapsed().as_secs_f64(),
     };
     Ok(Shrunk { report, refusal, detail })
+}
+
+/// Why a result is refused that is to tell nothing of its makers, where it does.
+fn tells_too_much(scan: &Scan) -> Option<Error> {
+    let first = scan.traces.first()?;
+    let more = match scan.traces.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Some(
+        Error::new(ErrorKind::WorseFile, "the result still tells what `strip=all` is to remove")
+            .expected("no doc string, metadata, path, training information or unused tensor")
+            .found(format!("{first}{more}"))
+            .help("let strip=all come last; names of inputs and outputs, and what tensors hold, it cannot change"),
+    )
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::bisect::Bisection;
 use crate::census::{Census, Zeros};
 use crate::pass::report::StepReport;
+use crate::privacy::Scan;
 use crate::validate::{DriftReport, Failure};
 
 /// The version of the JSON form.
@@ -35,6 +36,8 @@ pub struct Report {
     pub validation: Validation,
     /// Where a gate breaks first; `null` where that was not asked for, or none does.
     pub bisection: Option<Bisection>,
+    /// What a scan of the written bytes found of what `strip=all` removes; `null` where the pipeline does not run it.
+    pub scan: Option<Scan>,
     /// What the user should know about the files.
     pub warnings: Vec<String>,
     /// Whether the output was written.

@@ -33,8 +33,12 @@ pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {
     help: "weights of fewer elements stay as they are where the arithmetic does",
 };
 
-pub(in crate::passes) const EXCLUDE: OptSpec =
-    OptSpec { key: "exclude", kind: OptKind::Names, default: None, help: "an operator or a tensor to leave as it is" };
+pub(in crate::passes) const EXCLUDE: OptSpec = OptSpec {
+    key: "exclude",
+    kind: OptKind::Names,
+    default: None,
+    help: "an operator or a tensor to leave as it is; `*` stands for any characters",
+};
 
 /// A pass that makes floats of 16 bits.
 #[derive(Debug)]

@@ -3,13 +3,13 @@
 //! A file is JSON, by names of activations:
 //!
 //! ```json
-//! {"format": "onnx-shrink statistics", "version": 1, "model": "b2ff...", "samples": 512,
+//! {"format": "onnx-shrink statistics", "version": 2, "model": "b2ff...", "samples": 512, "data": ["9f86...", ...],
 //!  "statistics": {"conv1_out": {"samples": 512, "extremes": [-1.5, 6.0], "minima": {"-21": -3}, "maxima": {...},
 //!                               "histogram": {"zeros": 9, "exponent": -8, "negative": [...], "positive": [...]}}},
 //!  "channels": {"hidden": {"extremes": [[-0.5, 0.5], [-90.0, 3.0]]}}}
 //! ```
 //!
-//! `minima` and `maxima` are sums over samples: mantissas by exponent. Bin `m` of a histogram counts magnitudes from
+//! `data` tells what was measured, by the SHA-256 of each sample. `minima` and `maxima` are sums over samples: mantissas by exponent. Bin `m` of a histogram counts magnitudes from
 //! `m * 2^exponent` on.
 
 use std::collections::BTreeMap;
@@ -21,12 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use super::by_channel::Channels;
 use super::statistics::Statistics;
+use crate::data::SampleDigests;
 use crate::error::{Error, Result};
 use crate::ir::Model;
 use crate::onnx::{EncodeOptions, encode};
 
 const FORMAT: &str = "onnx-shrink statistics";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What was measured of the activations of a model, by their names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,19 +38,20 @@ pub(in crate::passes::quant8) struct Recording {
     /// The [`fingerprint`] of the model.
     model: String,
     samples: u64,
+    data: SampleDigests,
     pub(in crate::passes::quant8) statistics: BTreeMap<String, Statistics>,
     pub(in crate::passes::quant8) channels: BTreeMap<String, Channels>,
 }
 
 impl Recording {
-    /// What was measured on so many samples.
+    /// What was measured on so many samples, with what they were.
     pub(in crate::passes::quant8) fn new(
         model: String,
-        samples: u64,
+        (samples, data): (u64, SampleDigests),
         statistics: BTreeMap<String, Statistics>,
         channels: BTreeMap<String, Channels>,
     ) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, model, samples, statistics, channels }
+        Self { format: FORMAT.to_owned(), version: VERSION, model, samples, data, statistics, channels }
     }
 
     /// Reads files and merges them; `None` where there are none.
@@ -107,6 +109,7 @@ impl Recording {
                 .help("record all of them with the same options of `quant8`"));
         }
         self.samples += other.samples;
+        self.data.extend(other.data);
         for (mine, theirs) in self.statistics.values_mut().zip(other.statistics.into_values()) {
             mine.merge(theirs);
         }
@@ -197,7 +200,7 @@ mod tests {
         channels.add(&tensor);
         let (statistics, channels) =
             (BTreeMap::from([("a".to_owned(), statistics)]), BTreeMap::from([("b".to_owned(), channels)]));
-        Recording::new(model.to_owned(), 1, statistics, channels)
+        Recording::new(model.to_owned(), (1, SampleDigests::from([format!("{values:?}")])), statistics, channels)
     }
 
     #[test]
@@ -207,7 +210,7 @@ mod tests {
         recording("m", &[1.0, -2.0]).write(&paths[0]).unwrap();
         recording("m", &[0.5, 7.0]).write(&paths[1]).unwrap();
         let merged = Recording::read(&paths, "m").unwrap().unwrap();
-        assert_eq!(merged.samples, 2);
+        assert_eq!((merged.samples, merged.data.len()), (2, 2));
         assert_eq!(merged.channels["b"].ranges().unwrap().len(), 2);
         let swapped = [paths[1].clone(), paths[0].clone()];
         assert_eq!(Recording::read(&swapped, "m").unwrap().unwrap(), merged);
@@ -222,7 +225,7 @@ mod tests {
         recording("another", &[1.0]).write(&path).unwrap();
         assert!(complaint().contains("another model") && complaint().contains("one.json"), "{}", complaint());
         let text = serde_json::to_string(&recording("m", &[1.0])).unwrap();
-        std::fs::write(&path, text.replace("\"version\":1", "\"version\":9")).unwrap();
+        std::fs::write(&path, text.replace("\"version\":2", "\"version\":9")).unwrap();
         assert!(complaint().contains("version 9"), "{}", complaint());
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(complaint().contains("no statistics"), "{}", complaint());
