@@ -12,7 +12,7 @@ use crate::onnx::external;
 use crate::onnx::proto::tensor_proto::DataLocation;
 
 /// A model that was read from a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Input {
     /// The path as the user gave it.
     pub path: PathBuf,

@@ -23,6 +23,7 @@
 //! | [`validate`] | drift: metrics, noise floor, gates |
 //! | [`layers`] | where drift is born, layer by layer |
 //! | [`report`] | the report of a run as JSON, Markdown and HTML |
+//! | [`search`] | many pipelines on one model: sweeps, and the best one within a budget |
 //! | [`reduce`] | a failing model cut down to what makes it fail |
 //! | [`verify`] | whether a file is what its own pipeline makes of the original |
 //! | [`container`] | `.onnxz`: a model packed without loss |
@@ -52,6 +53,7 @@ pub mod channels;
 pub mod check;
 pub mod container;
 pub mod data;
+mod digest;
 pub mod error;
 pub mod infer;
 pub mod input;
@@ -66,6 +68,7 @@ pub mod pass;
 pub mod passes;
 pub mod reduce;
 pub mod report;
+pub mod search;
 pub mod shrink;
 pub mod validate;
 pub mod verify;

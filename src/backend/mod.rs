@@ -19,12 +19,14 @@ mod model_bytes;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
 mod race;
+mod remember;
 #[cfg(feature = "tract")]
 pub mod tract;
 
 pub use choice::{BackendChoice, load};
 pub use model_bytes::ModelBytes;
 pub use race::{Laps, race};
+pub use remember::Remembering;
 
 /// Named tensors in order: what a session takes and gives.
 pub type NamedTensors = Vec<(String, Tensor)>;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::outcome::{GateResult, Outcome, Rule};
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::input::Input;
 
@@ -36,8 +37,7 @@ pub fn fingerprint(input: &Input) -> Result<Fingerprint> {
         let mut file = std::fs::File::open(path).map_err(|e| Error::io("read", path, e))?;
         std::io::copy(&mut file, &mut hash).map_err(|e| Error::io("read", path, e))?;
     }
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fingerprint { bytes: input.bytes(), side_bytes: input.side_bytes(), sha256 })
+    Ok(Fingerprint { bytes: input.bytes(), side_bytes: input.side_bytes(), sha256: digest::hex(hash) })
 }
 
 /// Holds the candidate to a number of bytes.

@@ -9,6 +9,7 @@ use onnx_shrink::{Error, Result, passes};
 
 use super::check::CheckArgs;
 use super::reduce::ReduceArgs;
+use super::sweep::SweepArgs;
 use super::verify::VerifyArgs;
 
 const EXAMPLES: &str = "\
@@ -57,6 +58,7 @@ impl Cli {
         match &self.command {
             None => &self.shrink.common,
             Some(Command::Check(args)) => &args.common,
+            Some(Command::Sweep(args)) => &args.common,
             Some(Command::Verify(args)) => &args.common,
             Some(Command::Reduce(args)) => &args.common,
             Some(Command::Inspect(args)) => &args.common,
@@ -71,6 +73,8 @@ impl Cli {
 pub(super) enum Command {
     /// Compare two models on the same inputs: a drift gate for CI
     Check(Box<CheckArgs>),
+    /// Run many pipelines on one model and compare what they give: size, drift, speed
+    Sweep(Box<SweepArgs>),
     /// Make a file again from the original by the pipeline it tells, and compare the bytes
     Verify(VerifyArgs),
     /// Cut a model that fails down to the few operators that make it fail

@@ -19,6 +19,7 @@ mod reduce;
 mod report;
 mod shrink;
 mod style;
+mod sweep;
 mod verify;
 
 use std::io::{self, Write};
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => mistaken_command().map_or_else(|| shrink::run(&cli.shrink), Err),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Sweep(args)) => sweep::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Reduce(args)) => reduce::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),

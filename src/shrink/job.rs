@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::drift::Comparing;
-use super::judge::{Data, Judged, judge_drift, verify_step};
+use super::drift::{Comparing, Reference};
+use super::judge::{Data, Judged, judge_against, verify_step};
 use super::report::{ModelReport, Status, Validation};
 use super::{PIPELINE_KEY, ShrinkOptions};
 use crate::backend::ModelBytes;
@@ -33,6 +34,8 @@ pub(super) struct Job<'a> {
     /// The file the run started from.
     file: ModelBytes,
     side_bytes: u64,
+    /// The same, to compare results with.
+    original: Arc<Reference>,
 }
 
 impl<'a> Job<'a> {
@@ -41,7 +44,13 @@ impl<'a> Job<'a> {
         let how = Comparing { backend: options.backend, seed: options.seed, progress };
         let side_bytes = input.side_bytes();
         let Input { path, file, model, .. } = input;
-        (Self { options, how, path, file, side_bytes }, model)
+        let original = Arc::new(Reference::new(file.clone()));
+        (Self { options, how, path, file, side_bytes, original }, model)
+    }
+
+    /// The same job with an original that others are compared with, too.
+    pub(super) fn against(self, original: Arc<Reference>) -> Self {
+        Self { original, ..self }
     }
 
     fn input_bytes(&self) -> u64 {
@@ -139,7 +148,7 @@ impl<'a> Job<'a> {
                 let result = ModelBytes::open(staging.model())?;
                 let gates = &self.options.gates;
                 let (validation, refusal) =
-                    judge_drift(&self.file, &result, run.effect, gates, data.evaluation, &self.how)?;
+                    judge_against(&self.original, &result, run.effect, gates, data.evaluation, &self.how)?;
                 Ok((validation, too_large.or(refusal.map(with_advice))))
             }
         }

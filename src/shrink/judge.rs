@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ShrinkOptions;
-use super::drift::{Comparing, data_for, gates_for, measure};
+use super::drift::{Comparing, Reference, data_for, gates_for, measure};
 use super::report::{Status, Validation};
 use crate::backend::{LoadOptions, ModelBytes, load};
 use crate::data::Samples;
@@ -16,7 +16,7 @@ use crate::validate::Gate;
 /// The data of a run.
 #[derive(Debug)]
 pub(super) struct Data {
-    calibration: Option<Arc<dyn Samples>>,
+    pub(super) calibration: Option<Arc<dyn Samples>>,
     /// The data to compare on; where none can be made up, why, which matters only once it is needed.
     pub(super) evaluation: Result<Arc<dyn Samples>>,
 }
@@ -76,10 +76,25 @@ pub fn judge_drift(
     samples: Result<impl AsRef<dyn Samples>>,
     how: &Comparing<'_>,
 ) -> Result<Judged> {
+    judge_against(&Reference::new(original.clone()), result, effect, gates, samples, how)
+}
+
+/// The same with an original that is compared with more than this.
+///
+/// # Errors
+/// As [`judge_drift`].
+pub(super) fn judge_against(
+    original: &Reference,
+    result: &ModelBytes,
+    effect: Option<Effect>,
+    gates: &[Gate],
+    samples: Result<impl AsRef<dyn Samples>>,
+    how: &Comparing<'_>,
+) -> Result<Judged> {
     let gates = gates_for(effect, gates);
     let compared = samples.and_then(|samples| {
         let samples = samples.as_ref();
-        Ok((samples.describe(), measure(original, result, samples, how)?))
+        Ok((samples.describe(), original.measure(result, samples, how)?))
     });
     let (described, drift) = match compared {
         Ok(compared) => compared,
