@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use onnx_shrink::pass::pipeline::{PRESETS, Step};
 use onnx_shrink::{Error, Result, passes};
 
+use super::budget::Searching;
 use super::check::CheckArgs;
 use super::reduce::ReduceArgs;
 use super::sweep::SweepArgs;
@@ -22,6 +23,8 @@ Examples:
       the same, refused unless it stays that close to the original
   onnx-shrink model.onnx --input-shape x:1x3x224x224 -o fixed.onnx
       shapes fixed, and what was computed from them folded away
+  onnx-shrink model.onnx --budget 'drift>=30dB' -o best.onnx --inputs calib.npz
+      the smallest that is no slower and that close to the original
   onnx-shrink check model.onnx small.onnx --inputs eval.npz --max-drift top1=0.99
       the gate alone, for CI
   onnx-shrink inspect model.onnx
@@ -192,6 +195,8 @@ pub(super) struct ShrinkArgs {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) searching: Searching,
     #[command(flatten)]
     pub(super) narrowing: Narrowing,
     /// Keep an operator or value of that name as it is, through all passes; may be repeated

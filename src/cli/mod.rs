@@ -8,6 +8,7 @@
 //! | 3 | no backend here can run the model, so nothing is known |
 
 mod args;
+mod budget;
 mod check;
 mod drift_table;
 mod inspect;

@@ -69,10 +69,10 @@ impl Progress for Bars {
 }
 
 impl Watcher for Bars {
-    fn trying(&self, pipeline: &str, number: usize, total: usize, left: Option<Duration>) {
+    fn trying(&self, pipeline: &str, place: &str, left: Option<Duration>) {
         let left = left.map(|left| format!(", {} left", style::duration(left))).unwrap_or_default();
         let pipeline = style::shortened(pipeline);
-        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = format!("[{number}/{total}{left}] {pipeline}: ");
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = format!("[{place}{left}] {pipeline}: ");
     }
 
     fn says(&self, text: &str) {

@@ -41,12 +41,12 @@ impl Point {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::search::Speed;
     use crate::validate::{Comparison, DriftReport};
 
-    fn measurement(bytes: u64, error: f32, ratio: Option<f64>) -> Measurement {
+    pub(in crate::search) fn measurement(bytes: u64, error: f32, ratio: Option<f64>) -> Measurement {
         let tensor = |value: f32| crate::ir::Tensor::from_f32(vec![1], &[value]).unwrap();
         let output = Comparison::of(&tensor(1.0), &tensor(1.0 + error)).finish("y".into());
         let drift = DriftReport {

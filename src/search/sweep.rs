@@ -118,7 +118,7 @@ pub fn sweep(path: &Path, options: &SweepOptions, watcher: &dyn Watcher) -> Resu
     let mut rows: Vec<Row> = Vec::new();
     for (index, pipeline) in options.pipelines.iter().enumerate() {
         let left = time_left(start.elapsed(), index, options.pipelines.len());
-        watcher.trying(&pipeline.to_string(), index + 1, options.pipelines.len(), left);
+        watcher.trying(&pipeline.to_string(), &format!("{} of {}", index + 1, options.pipelines.len()), left);
         rows.push(row(&lab, pipeline, index, options, progress)?);
     }
     let passed: Vec<&Row> = rows.iter().filter(|row| row.verdict == Verdict::Passed).collect();

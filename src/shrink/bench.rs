@@ -191,6 +191,16 @@ impl Bench {
         })
     }
 
+    /// The model that a pipeline leaves, which is not compared with anything.
+    ///
+    /// # Errors
+    /// Fails where a pass does.
+    pub(crate) fn model_after(&self, pipeline: &Pipeline, progress: &dyn Progress) -> Result<Model> {
+        let options = ShrinkOptions { pipeline: pipeline.clone(), ..self.options.clone() };
+        let (job, _) = Job::take(self.input.clone(), &options, progress);
+        Ok(self.transformed(&job, pipeline, &std::env::temp_dir())?.model)
+    }
+
     /// The data to compare on once more, or once more why there is none.
     fn again(&self) -> Result<Arc<dyn Samples>> {
         let samples = self.data.evaluation.as_ref();
