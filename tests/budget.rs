@@ -99,7 +99,7 @@ fn what_cannot_be_met_writes_nothing_and_says_how_near_it_came() {
     let sandbox = Sandbox::with_digits_model();
     let impossible = ["model.onnx", "--budget", "drift>=30dB,size<=1kB", "-o", "best.onnx", "--cache", "cache"];
     let ran = sandbox.run(&impossible).code(1);
-    ran.says(&["nothing that was tried holds to the budget", "at the nearest", "quant", "nothing was written"]);
+    ran.says(&["nothing that was tried holds to the budget", "at the nearest", "simplify", "nothing was written"]);
     assert_eq!(sandbox.names(), ["cache", "model.onnx"]);
     let forced = sandbox.run(&[&impossible[..], &["--force"]].concat()).code(1);
     forced.says(&["because of --force", "wrote best.onnx"]);

@@ -1,8 +1,8 @@
 //! Measurements on disk, each under what it hangs on: what was measured once is never measured again.
 //!
-//! An entry is a file named by the SHA-256 of its key, which says what was measured, with the key and a checksum in it. One
-//! that cannot be read, or is not what its name says, is passed over with a warning, and written again. Entries are put into
-//! place whole.
+//! An entry is a file named by the SHA-256 of its key, which says what was measured: a line with the SHA-256 of what follows,
+//! then key and measurement as JSON. One that is damaged, or is not what its name says, is passed over with a warning, and
+//! written again. Entries are put into place whole.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,8 +49,6 @@ struct Key<'a> {
 struct Entry {
     version: u32,
     setting: Setting,
-    /// SHA-256 of the measurement as it stands here.
-    sha256: String,
     measurement: Measurement,
 }
 
@@ -82,7 +80,7 @@ impl Cache {
             return Some(known.clone());
         }
         let path = self.path(pipeline)?;
-        let text = fs::read(&path).ok()?;
+        let text = fs::read_to_string(&path).ok()?;
         match self.read(&text, pipeline) {
             Ok(measurement) => {
                 lock().insert(pipeline.to_owned(), measurement.clone());
@@ -105,16 +103,11 @@ impl Cache {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.clone(), measurement.clone());
         let (Some(path), Some(folder)) = (self.path(pipeline), &self.folder) else { return Ok(()) };
         let failed = |e| Error::io("write to the cache", &path, e);
-        let entry = Entry {
-            version: VERSION,
-            setting: self.setting.clone(),
-            sha256: checksum(measurement).map_err(failed)?,
-            measurement: measurement.clone(),
-        };
-        let mut text = serde_json::to_vec_pretty(&entry).map_err(|e| failed(e.into()))?;
-        text.push(b'\n');
+        let entry = Entry { version: VERSION, setting: self.setting.clone(), measurement: measurement.clone() };
+        let json = serde_json::to_string_pretty(&entry).map_err(|e| failed(e.into()))? + "\n";
+        let text = checksum(&json) + "\n" + &json;
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        file.write_all(&text).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
         file.persist(&path).map_err(|e| failed(e.error))?;
         Ok(())
     }
@@ -132,25 +125,24 @@ impl Cache {
         Some(folder.join(digest::hex(hash) + ".json"))
     }
 
-    fn read(&self, text: &[u8], pipeline: &str) -> std::result::Result<Measurement, String> {
-        let entry: Entry = serde_json::from_slice(text).map_err(|e| format!("it is no measurement ({e})"))?;
+    fn read(&self, text: &str, pipeline: &str) -> std::result::Result<Measurement, String> {
+        let sound = text.split_once('\n').filter(|(sum, json)| checksum(json) == *sum);
+        let Some((_, json)) = sound else { return Err("it is damaged".to_owned()) };
+        let entry: Entry = serde_json::from_str(json).map_err(|e| format!("it is no measurement ({e})"))?;
         if entry.version != VERSION {
             return Err(format!("it is of version {}, not {VERSION}", entry.version));
         }
         if entry.setting != self.setting || entry.measurement.pipeline != pipeline {
             return Err("it is a measurement of something else".to_owned());
         }
-        match checksum(&entry.measurement) {
-            Ok(sum) if sum == entry.sha256 => Ok(entry.measurement),
-            _ => Err("its checksum is wrong".to_owned()),
-        }
+        Ok(entry.measurement)
     }
 }
 
-fn checksum(measurement: &Measurement) -> std::io::Result<String> {
+fn checksum(text: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(serde_json::to_vec(measurement)?);
-    Ok(digest::hex(hash))
+    hash.update(text);
+    digest::hex(hash)
 }
 
 #[cfg(test)]

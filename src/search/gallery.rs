@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::front::front;
 use super::measurement::Measurement;
 use crate::error::{Error, Result};
+use crate::output::Staging;
 use crate::shrink::Attempt;
 
 /// The version of the JSON form of the index.
@@ -108,9 +109,9 @@ impl Gallery {
         let index = Index { version: VERSION, original_bytes: self.original_bytes, front: pictures };
         let json = serde_json::to_vec_pretty(&index).map_err(|e| failed(e.into()))?;
         for (name, contents) in [(INDEX_JSON, json.as_slice()), (INDEX_TABLE, table(pictures).as_bytes())] {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
-            file.write_all(contents).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
-            file.persist(self.folder.join(name)).map_err(|e| failed(e.error))?;
+            let staging = Staging::alone(&self.folder.join(name))?;
+            staging.write_with(|out| out.write_all(contents).and_then(|()| out.write_all(b"\n")).map_err(failed))?;
+            staging.commit()?;
         }
         // The index names no file that is gone: those go last.
         let names: BTreeSet<String> = on_front.iter().map(|measured| name(measured)).collect();

@@ -1,6 +1,7 @@
 //! A search under way: what was measured so far, what is best of it, and the file of the best on disk.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use super::lab::Lab;
 use super::measurement::Measurement;
 use super::objective::Objective;
 use crate::check::fingerprint;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::input::Input;
+use crate::pass::Progress;
 use crate::pass::pipeline::{Pipeline, Step};
 use crate::shrink::Attempt;
 
@@ -26,8 +28,6 @@ pub(super) struct Found {
     pub(super) from_cache: usize,
     /// The SHA-256 of the output as it is on disk.
     pub(super) on_disk: Option<String>,
-    /// Whether nothing may be changed any more.
-    pub(super) is_over: bool,
 }
 
 impl Found {
@@ -42,6 +42,36 @@ impl Found {
     }
 }
 
+/// Tells the one who watches, as long as anybody waits for the search. Once nobody does, whoever works on it stops here: a
+/// pass has no other place to be stopped at, and the process may be about to end.
+pub(super) struct Halting {
+    pub(super) watcher: Arc<dyn Watcher>,
+    pub(super) is_over: AtomicBool,
+}
+
+impl Halting {
+    fn pass(&self) -> &dyn Watcher {
+        while self.is_over.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+        &*self.watcher
+    }
+}
+
+impl Progress for Halting {
+    fn start(&self, what: &str, total: u64) {
+        self.pass().start(what, total);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.pass().advance(steps);
+    }
+
+    fn finish(&self) {
+        self.pass().finish();
+    }
+}
+
 /// A search under way.
 pub(super) struct Hunt {
     pub(super) lab: Arc<Lab>,
@@ -53,7 +83,7 @@ pub(super) struct Hunt {
     /// Results that no other beats, where they are kept.
     pub(super) gallery: Option<Gallery>,
     pub(super) found: Arc<Mutex<Found>>,
-    pub(super) watcher: Arc<dyn Watcher>,
+    pub(super) progress: Halting,
     pub(super) start: Instant,
     pub(super) deadline: Instant,
 }
@@ -73,6 +103,11 @@ impl From<Error> for Stop {
 impl Hunt {
     pub(super) fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing may be changed any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.progress.is_over.load(Ordering::Acquire)
     }
 
     /// How much time is left.
@@ -103,16 +138,12 @@ impl Hunt {
             return Ok(known);
         }
         self.settle()?;
-        let (is_over, is_first) = {
-            let found = self.found();
-            (found.is_over, found.measured.is_empty())
-        };
         // The first is measured however little time there is: it is the original.
-        if is_over || (self.left().is_zero() && !is_first) {
+        if self.is_over() || (self.left().is_zero() && !self.found().measured.is_empty()) {
             return Err(Stop::TimeIsUp);
         }
-        let progress: &dyn crate::pass::Progress = &*self.watcher;
-        self.watcher.trying(&text, &self.place(), Some(self.left()));
+        let progress: &dyn Progress = &self.progress;
+        self.progress.watcher.trying(&text, &self.place(), Some(self.left()));
         let is_worth_timing = |measured: &Measurement| self.is_worth_timing(measured);
         let (measured, attempt) = self.lab.measure(pipeline, Some(&self.output), is_worth_timing, progress)?;
         self.record(measured.clone(), attempt)?;
@@ -151,7 +182,7 @@ impl Hunt {
 
     fn record(&self, measured: Measurement, attempt: Option<Attempt>) -> Result<(), Stop> {
         let mut found = self.found();
-        if found.is_over {
+        if self.is_over() {
             return Err(Stop::TimeIsUp);
         }
         found.from_cache += usize::from(attempt.is_none() && measured.obstacle.as_ref().is_none_or(|o| !o.is_failure));
@@ -174,41 +205,57 @@ impl Hunt {
             let text =
                 format!("{:.0} s: {}: {}", self.start.elapsed().as_secs_f64(), self.describe(best), best.pipeline);
             drop(found);
-            self.watcher.says(&text);
+            self.progress.watcher.says(&text);
         }
         Ok(())
     }
 
-    /// Sees to it that the best so far is what lies on disk: after a run before, only its measurement is known.
+    /// Sees to it that the best so far is what lies on disk: of what a run before has measured, only that is known.
+    ///
+    /// # Errors
+    /// Stops where files cannot be read or written.
     pub(super) fn settle(&self) -> Result<(), Stop> {
-        let best = {
+        loop {
+            let best = {
+                let mut found = self.found();
+                if found.on_disk.is_none() && found.best.is_some() {
+                    let there = Input::open(&self.output).and_then(|input| fingerprint(&input));
+                    found.on_disk = there.ok().map(|there| there.sha256);
+                }
+                if found.is_settled() {
+                    return Ok(());
+                }
+                found.best().cloned()
+            };
+            let Some(best) = best else { return Ok(()) };
+            let pipeline: Pipeline = best.pipeline.parse()?;
+            self.progress.watcher.trying(&best.pipeline, "making the best of before again", Some(self.left()));
+            let progress: &dyn Progress = &self.progress;
+            let (measured, attempt) = self.lab.measure(&pipeline, Some(&self.output), |_| false, progress)?;
             let mut found = self.found();
-            if found.on_disk.is_none() && found.best.is_some() {
-                found.on_disk = Input::open(&self.output).and_then(|input| fingerprint(&input)).ok().map(|f| f.sha256);
+            let is_as_known = measured.sha256 == best.sha256;
+            if !is_as_known {
+                // What there is now may be no best any more.
+                let place = found.measured.iter().position(|known| known.pipeline == best.pipeline);
+                if let Some(known) = place.and_then(|place| found.measured.get_mut(place)) {
+                    *known = measured;
+                }
+                let all: Vec<&Measurement> = found.measured.iter().collect();
+                found.best = self.objective.best(&all)?;
             }
-            if found.is_settled() {
-                return Ok(());
+            if let Some(attempt) = attempt
+                && found.best().is_some_and(|now| now.pipeline == best.pipeline)
+            {
+                let sha256 = attempt.sha256.clone();
+                attempt.keep()?;
+                found.on_disk = Some(sha256);
             }
-            found.best().cloned()
-        };
-        let Some(best) = best else { return Ok(()) };
-        let pipeline: Pipeline = best.pipeline.parse()?;
-        self.watcher.trying(&best.pipeline, "making the best of before again", Some(self.left()));
-        let progress: &dyn crate::pass::Progress = &*self.watcher;
-        let (measured, attempt) = self.lab.measure(&pipeline, Some(&self.output), |_| false, progress)?;
-        let Some(attempt) = attempt.filter(|attempt| Some(&attempt.sha256) == best.sha256.as_ref()) else {
-            let what = format!("the cache does not tell what `{}` makes of this model", best.pipeline);
-            return Err(Stop::Failed(
-                Error::new(ErrorKind::Io, what)
-                    .expected(format!("SHA-256 {}", best.sha256.unwrap_or_default()))
-                    .found(measured.sha256.map_or_else(|| "no result".to_owned(), |sha256| format!("SHA-256 {sha256}")))
-                    .help("another version or machine made the cache: remove its folder, or name another with --cache"),
-            ));
-        };
-        let sha256 = attempt.sha256.clone();
-        let mut found = self.found();
-        attempt.keep()?;
-        found.on_disk = Some(sha256);
-        Ok(())
+            drop(found);
+            if !is_as_known {
+                let text =
+                    format!("the cache does not tell what `{}` gives here: it was measured again", best.pipeline);
+                self.progress.watcher.says(&text);
+            }
+        }
     }
 }

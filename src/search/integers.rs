@@ -7,6 +7,7 @@ use super::hunt::{Hunt, Stop};
 use super::stages::{Coded, HALF_DB};
 use crate::error::Result;
 use crate::ir::{Graph, Model, NodeId};
+use crate::pass::Progress;
 use crate::pass::pipeline::{Pipeline, Step};
 
 /// Operators with weights that integers may serve.
@@ -23,7 +24,7 @@ pub(super) struct Integers {
 impl Integers {
     /// The step, with another target and more layers left out.
     fn step(&self, target: f64, more: &[String]) -> String {
-        let target = target.to_string();
+        let target = format!("{target:.1}");
         let mut options = vec![("", "auto"), ("target", target.as_str()), ("timing", "false")];
         options.extend(self.float.iter().chain(more).map(|name| ("exclude", name.as_str())));
         Step::new("quant8", &options).to_string()
@@ -62,7 +63,7 @@ impl Hunt {
             return Ok(Some(by_rule));
         }
         let ruled = self.layers_in_integers(&pipeline(target))?;
-        let timed = self.layers_in_integers(&format!("simplify,quant8=auto:target={target}"))?;
+        let timed = self.layers_in_integers(&format!("simplify,quant8=auto:target={target:.1}"))?;
         let float: Vec<String> = ruled.into_iter().filter(|layer| !timed.contains(layer)).collect();
         if float.is_empty() {
             return Ok(Some(by_rule));
@@ -123,12 +124,12 @@ impl Hunt {
 
     /// The model that a pipeline leaves; `None` where it fails.
     fn model_after(&self, pipeline: &str) -> Result<Option<Model>, Stop> {
-        if self.left().is_zero() || self.found().is_over {
+        if self.left().is_zero() || self.is_over() {
             return Err(Stop::TimeIsUp);
         }
         let pipeline: Pipeline = pipeline.parse::<Pipeline>()?.after(self.front.iter().cloned());
-        let progress: &dyn crate::pass::Progress = &*self.watcher;
-        self.watcher.trying(&pipeline.to_string(), "looking at layers", Some(self.left()));
+        let progress: &dyn Progress = &self.progress;
+        self.progress.watcher.trying(&pipeline.to_string(), "looking at layers", Some(self.left()));
         Ok(self.lab.bench().model_after(&pipeline, progress).ok())
     }
 }

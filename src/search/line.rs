@@ -74,7 +74,7 @@ impl Hunt {
                 }));
             }
             // Another amount that changes nothing: this end of the line is reached.
-            let is_same = before.as_ref().is_some_and(|before| before.sha256 == measured.sha256);
+            let is_same = before.as_ref().is_some_and(|before| before.drift == measured.drift);
             match turn {
                 Turn::Harsher => mild = Some(at),
                 Turn::Milder => harsh = Some(at),

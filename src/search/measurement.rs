@@ -90,10 +90,16 @@ impl Measurement {
         }))
     }
 
-    /// The least signal-to-noise ratio of any output in decibels; infinite where all values are equal, `None` where nothing
-    /// was compared.
+    /// Whether there is a result whose outputs have the types and shapes they should, and no new NaN or infinity.
+    pub fn is_sound(&self) -> bool {
+        let holds = |drift: &DriftReport| drift.judge(&[]).is_ok_and(|verdict| verdict.passed());
+        self.bytes.is_some() && self.obstacle.is_none() && self.drift.as_ref().is_none_or(holds)
+    }
+
+    /// The least signal-to-noise ratio of any output in decibels; infinite where all values are equal, `None` where there is
+    /// no sound result.
     pub fn snr_db(&self) -> Option<f64> {
-        if self.obstacle.is_some() {
+        if !self.is_sound() {
             return None;
         }
         let Some(drift) = &self.drift else { return Some(f64::INFINITY) };

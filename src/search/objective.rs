@@ -143,11 +143,11 @@ impl Objective {
             let least = left.iter().map(|&place| cost(place)).fold(f64::INFINITY, f64::min);
             left.retain(|&place| cost(place) <= least + nearness(aim, least));
         }
+        // Of equal ones, that which was there first: a clock would change its mind.
         Ok(left.into_iter().min_by(|&a, &b| {
-            let by_cost = |aim| cost(aim, measured[a]).total_cmp(&cost(aim, measured[b]));
-            // Of equal ones, the pipeline with least to it.
-            let length = |place: usize| (measured[place].pipeline.len(), &measured[place].pipeline);
-            by_cost(aims[0]).then(by_cost(aims[1])).then(by_cost(aims[2])).then_with(|| length(a).cmp(&length(b)))
+            let by = |aim| cost(aim, measured[a]).total_cmp(&cost(aim, measured[b]));
+            let exact = aims.into_iter().filter(|&aim| aim != Aim::Time).map(by);
+            exact.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then).then(a.cmp(&b))
         }))
     }
 
@@ -158,7 +158,7 @@ impl Objective {
     /// As [`Self::is_close_enough`].
     pub(super) fn nearest(&self, measured: &[&Measurement]) -> Result<Option<(usize, f64)>> {
         let mut nearest: Option<(usize, f64)> = None;
-        for (place, one) in measured.iter().enumerate().filter(|(_, one)| one.obstacle.is_none()) {
+        for (place, one) in measured.iter().enumerate().filter(|(_, one)| one.is_sound()) {
             let missed = self.missed_by(one)?;
             if nearest.is_none_or(|(_, least)| missed < least) {
                 nearest = Some((place, missed));

@@ -13,26 +13,36 @@ const FIRST_TARGET_DB: f64 = 30.0;
 pub(super) const HALF_DB: f64 = 3.0;
 
 /// Pipelines without an amount.
-const PLAIN: &[&str] = &["none", "simplify", "simplify,fp16", "simplify,quant8=weights", "simplify,quant8=dynamic"];
+const PLAIN: &[&str] = &["none", "simplify", "simplify,fp16", "simplify,quant8=dynamic"];
+
+/// All weights in 8 bits.
+const EIGHT_BITS: &str = "simplify,quant8=weights";
+
+/// The share of zeros to begin with, and how much less of them there are where channels go as well.
+const FIRST_SPARSITY: f64 = 0.6;
+const SHARED_SPARSITY: f64 = 0.1;
+
+/// What int8 weights may cost more than the best and still be worth a look for their speed, as a share.
+const NEARLY: f64 = 1.05;
 
 /// A way to code weights: the pipeline of a target in decibels.
 type Codec = fn(f64) -> String;
 
 /// Weights in 4 bits and less.
 const CODECS: &[Codec] = &[
-    |target| format!("quant4=target={target}:min-elements=256"),
-    |target| format!("cluster=16:target={target}:min-elements=256"),
-    |target| format!("quant8=weights:target={target}"),
+    |target| format!("quant4=target={target:.1}:min-elements=256"),
+    |target| format!("cluster=16:target={target:.1}:min-elements=256"),
+    |target| format!("quant8=weights:target={target:.1}"),
     |target| {
         let each = target + HALF_DB;
-        format!("ternary=target={each}:all=true,quant4=target={each}:min-elements=256")
+        format!("ternary=target={each:.1}:all=true,quant4=target={each:.1}:min-elements=256")
     },
     |target| {
         let each = target + HALF_DB;
-        format!("ternary=target={each}:all=true,cluster=16:target={each}:min-elements=256")
+        format!("ternary=target={each:.1}:all=true,cluster=16:target={each:.1}:min-elements=256")
     },
-    |target| format!("quant4=block=128:target={target}:min-elements=256"),
-    |target| format!("quant4=block=64:symmetric=true:target={target}:min-elements=256"),
+    |target| format!("quant4=block=128:target={target:.1}:min-elements=256"),
+    |target| format!("quant4=block=64:symmetric=true:target={target:.1}:min-elements=256"),
 ];
 
 /// The runtime whose vectors channels are rounded to: the one that results are timed in.
@@ -55,14 +65,27 @@ impl Hunt {
         for pipeline in PLAIN {
             self.measure(pipeline)?;
         }
+        let eight_bits = self.measure(EIGHT_BITS)?;
         let wants_speed = self.objective.budget.bounds_latency() || self.objective.aims()[0] == Aim::Time;
         if !wants_speed {
             let coded = self.codecs()?;
-            for one in coded.iter().take(2) {
-                self.behind_fronts(&(one.codec)(one.target + HALF_DB))?;
+            // Integers take as many bytes as weights in 8 bits, and less time.
+            let best = self.found().best().and_then(|best| best.bytes);
+            let is_near = eight_bits.bytes.zip(best).is_some_and(|(eight, best)| eight as f64 <= NEARLY * best as f64);
+            if is_near || self.gallery.is_some() {
+                self.integers()?;
             }
-            self.behind_zeros()?;
-            self.integers()?;
+            let mut ratio: Option<f64> = None;
+            for one in coded.iter().take(2) {
+                let found = self.behind_fronts(&(one.codec)(one.target + HALF_DB))?;
+                ratio = ratio.into_iter().chain(found).reduce(f64::max);
+            }
+            let sparsity = self.behind_zeros("", FIRST_SPARSITY)?;
+            if let (Some(ratio), Some(sparsity)) = (ratio, sparsity) {
+                // Two that share the noise.
+                let channels = format!("channels={:.2}:for={RUNTIME},", ratio / 2.0);
+                self.behind_zeros(&channels, sparsity - SHARED_SPARSITY)?;
+            }
             return self.polish();
         }
         let integers = self.integers()?;
@@ -104,9 +127,10 @@ impl Hunt {
     }
 
     /// Steps behind what takes channels or layers away, which makes a model faster, too.
-    fn behind_fronts(&self, steps: &str) -> Result<(), Stop> {
+    /// Answers the share of channels that was best.
+    fn behind_fronts(&self, steps: &str) -> Result<Option<f64>, Stop> {
         let channels = |ratio: f64| format!("simplify,channels={ratio:.2}:for={RUNTIME},{steps}");
-        self.walk(&Line {
+        let ratio = self.walk(&Line {
             scale: Scale::Amount { least_step: 0.02 },
             start: 0.1,
             step: 0.1,
@@ -119,22 +143,22 @@ impl Hunt {
             let whole = Scale::Amount { least_step: 1.0 };
             self.walk(&Line { scale: whole, start: 1.0, step: 1.0, range: (1.0, 64.0), most: 4, pipeline: &layers })?;
         }
-        Ok(())
+        Ok(ratio)
     }
 
-    /// Few values behind zeros: of all codecs, the only one that zeros make smaller.
-    fn behind_zeros(&self) -> Result<(), Stop> {
-        let rest = format!("cluster=16:target={}:min-elements=256", self.first_target() + HALF_DB);
-        let prune = |sparsity: f64| format!("simplify,prune={sparsity:.2}:gzip=false,{rest}");
+    /// Few values behind zeros: of all codecs, the only one that zeros make smaller. `front` are steps before, each with a
+    /// comma. Answers the share of zeros that was best.
+    fn behind_zeros(&self, front: &str, start: f64) -> Result<Option<f64>, Stop> {
+        let rest = format!("cluster=16:target={:.1}:min-elements=256", self.first_target() + HALF_DB);
+        let prune = |sparsity: f64| format!("simplify,{front}prune={sparsity:.2}:gzip=false,{rest}");
         self.walk(&Line {
             scale: Scale::Amount { least_step: 0.02 },
-            start: 0.7,
+            start,
             step: 0.12,
-            range: (0.3, 0.98),
+            range: (0.2, 0.98),
             most: 5,
             pipeline: &prune,
-        })?;
-        Ok(())
+        })
     }
 
     /// A small thing on what is best: what is left in 32 bits.

@@ -10,6 +10,7 @@ use super::front::front;
 use super::lab::Lab;
 use super::measurement::Measurement;
 use crate::error::{Error, Result};
+use crate::pass::Progress;
 use crate::pass::pipeline::Pipeline;
 use crate::shrink::{Attempt, ModelReport, ShrinkOptions, TOOL};
 use crate::validate::Gate;
@@ -110,7 +111,7 @@ pub fn sweep(path: &Path, options: &SweepOptions, watcher: &dyn Watcher) -> Resu
     }
     // What is misspelt should not come to light after an hour.
     options.pipelines.iter().try_for_each(|pipeline| pipeline.plan().map(drop))?;
-    let progress: &dyn crate::pass::Progress = watcher;
+    let progress: &dyn Progress = watcher;
     let lab = Lab::open(path, options.base.clone(), options.cache.as_deref(), progress)?;
     if let Some(folder) = &options.keep {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
@@ -149,13 +150,7 @@ fn time_left(spent: Duration, done: usize, all: usize) -> Option<Duration> {
     Some(each * u32::try_from(all - done).ok()?)
 }
 
-fn row(
-    lab: &Lab,
-    pipeline: &Pipeline,
-    index: usize,
-    options: &SweepOptions,
-    progress: &dyn crate::pass::Progress,
-) -> Result<Row> {
+fn row(lab: &Lab, pipeline: &Pipeline, index: usize, options: &SweepOptions, progress: &dyn Progress) -> Result<Row> {
     let path = options.keep.as_ref().map(|folder| folder.join(file_name(index, pipeline)));
     let is_timed = options.timing && lab.untimed().is_none();
     let gates = &options.base.gates;

@@ -1,8 +1,9 @@
 //! The best result within a budget, found in a given time, with the best so far on disk throughout.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,13 +11,14 @@ use serde::Serialize;
 use super::Watcher;
 use super::budget::Budget;
 use super::gallery::{Gallery, Picture};
-use super::hunt::{Found, Hunt, Stop};
+use super::hunt::{Found, Halting, Hunt, Stop};
 use super::lab::Lab;
 use super::measurement::Measurement;
 use super::objective::Objective;
 use crate::backend::BackendChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{abandon, is_same_place};
+use crate::pass::Progress;
 use crate::pass::pipeline::{Pipeline, Step};
 use crate::shrink::{ModelReport, ShrinkOptions, TOOL};
 use crate::validate::Gate;
@@ -113,7 +115,7 @@ pub fn within_budget(path: &Path, options: &BudgetOptions, watcher: Arc<dyn Watc
     let gates: Vec<Gate> = options.budget.gates().into_iter().chain(options.base.gates.iter().cloned()).collect();
     let cache = options.cache.clone().unwrap_or_else(|| beside(&output));
     let base = ShrinkOptions { gates, ..options.base.clone() };
-    let progress: &dyn crate::pass::Progress = &*watcher;
+    let progress: &dyn Progress = &*watcher;
     let lab = Arc::new(open(path, base, &cache, progress)?);
     if let (true, Some(reason)) = (options.budget.bounds_latency(), lab.untimed()) {
         return Err(Error::new(ErrorKind::Unsupported, "the budget bounds time, which is measured in ONNX Runtime")
@@ -132,17 +134,17 @@ pub fn within_budget(path: &Path, options: &BudgetOptions, watcher: Arc<dyn Watc
         front: options.front.clone(),
         gallery,
         found,
-        watcher,
+        progress: Halting { watcher, is_over: AtomicBool::new(false) },
         start,
         deadline: start + options.max_time,
     });
-    let time_was_up = run(&hunt)?;
+    let time_was_up = run(&hunt, options.base.force)?;
     finish(&hunt, options, time_was_up)
 }
 
 /// Opens the lab in the runtime that results are timed in, unless the user names one: it is the faster one, and a search runs
 /// many models.
-fn open(path: &Path, base: ShrinkOptions, cache: &Path, progress: &dyn crate::pass::Progress) -> Result<Lab> {
+fn open(path: &Path, base: ShrinkOptions, cache: &Path, progress: &dyn Progress) -> Result<Lab> {
     if base.backend == BackendChoice::Auto {
         let in_onnxruntime = ShrinkOptions { backend: BackendChoice::OnnxRuntime, ..base.clone() };
         match Lab::open(path, in_onnxruntime, Some(cache), progress) {
@@ -154,8 +156,8 @@ fn open(path: &Path, base: ShrinkOptions, cache: &Path, progress: &dyn crate::pa
 }
 
 /// Runs the search in a thread of its own, which is left to itself once time is up: a pass cannot be stopped. Answers
-/// whether time was up.
-fn run(hunt: &Arc<Hunt>) -> Result<bool> {
+/// whether time was up. With `forces`, it is waited for where nothing holds to the budget, to write the nearest.
+fn run(hunt: &Arc<Hunt>, forces: bool) -> Result<bool> {
     let (done, ended) = channel();
     let searching = hunt.clone();
     let thread = std::thread::spawn(move || {
@@ -165,13 +167,14 @@ fn run(hunt: &Arc<Hunt>) -> Result<bool> {
     });
     let mut result = ended.recv_timeout(hunt.left());
     if matches!(result, Err(RecvTimeoutError::Timeout)) {
-        let mut found = hunt.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.is_settled() && !found.measured.is_empty() {
-            found.is_over = true;
+        let found = hunt.found();
+        let is_written = if found.best().is_some() { found.is_settled() } else { !forces };
+        if is_written && !found.measured.is_empty() {
+            hunt.progress.is_over.store(true, Ordering::Release);
             abandon(&hunt.output);
             return Ok(true);
         }
-        // There is to be something, and what is best has to be on disk: it is being made.
+        // Something is to be on disk, and what is best: it is being made, or will be.
         drop(found);
         result = ended.recv().map_err(|_| RecvTimeoutError::Disconnected);
     }
@@ -201,7 +204,7 @@ fn finish(hunt: &Hunt, options: &BudgetOptions, time_was_up: bool) -> Result<Bud
     let mut is_written = met.is_some();
     if let (None, Some(nearest), true) = (met, &best, options.base.force) {
         let pipeline: Pipeline = nearest.pipeline.parse()?;
-        let progress: &dyn crate::pass::Progress = &*hunt.watcher;
+        let progress: &dyn Progress = &hunt.progress;
         if let (_, Some(attempt)) = hunt.lab.measure(&pipeline, Some(&hunt.output), |_| false, progress)? {
             attempt.keep()?;
             is_written = true;
