@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::backend::ModelBytes;
 use crate::census::each_constant;
-use crate::data::hex;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::ir::Model;
 use crate::onnx;
@@ -15,7 +15,7 @@ use crate::onnx::external;
 use crate::onnx::proto::tensor_proto::DataLocation;
 
 /// A model that was read from a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Input {
     /// The path as the user gave it.
     pub path: PathBuf,

@@ -25,6 +25,7 @@
 //! | [`report`] | the report of a run as JSON, Markdown and HTML |
 //! | [`privacy`] | what a written model tells besides what it computes |
 //! | [`recipe`] | a run in a TOML file: read, or written for a model |
+//! | [`search`] | many pipelines on one model: sweeps, and the best one within a budget |
 //! | [`reduce`] | a failing model cut down to what makes it fail |
 //! | [`verify`] | whether a file is what its own pipeline makes of the original |
 //! | [`container`] | `.onnxz`: a model packed without loss |
@@ -54,6 +55,7 @@ pub mod channels;
 pub mod check;
 pub mod container;
 pub mod data;
+mod digest;
 pub mod error;
 pub mod infer;
 pub mod input;
@@ -70,6 +72,7 @@ pub mod privacy;
 pub mod recipe;
 pub mod reduce;
 pub mod report;
+pub mod search;
 pub mod shrink;
 pub mod validate;
 pub mod verify;

@@ -70,7 +70,10 @@ fn mistakes_in_a_recipe_leave_no_trace() {
         sandbox.run(&["model.onnx", "--recipe", "shrink.toml", "-o", "o.onnx"]).code(2).says(words);
         assert_eq!(sandbox.names(), ["model.onnx", "shrink.toml"]);
     }
-    sandbox.run(&["model.onnx", "--recipe", "none.toml", "-o", "o.onnx"]).code(2).says(&["none.toml", "onnx-shrink init"]);
+    sandbox
+        .run(&["model.onnx", "--recipe", "none.toml", "-o", "o.onnx"])
+        .code(2)
+        .says(&["none.toml", "onnx-shrink init"]);
     sandbox.write("shrink.toml", "pipeline = \"fp16\"\n[layer.\"no*such\"]\nexclude = true");
     let absent = sandbox.run(&["model.onnx", "--recipe", "shrink.toml", "-o", "o.onnx"]);
     absent.code(2).says(&["`no*such`", "which the model does not have"]);
@@ -83,7 +86,9 @@ fn a_written_recipe_runs_as_it_is() {
         fs::copy(testdata(model), sandbox.path("it's.onnx")).unwrap();
         sandbox.run(&["init", "it's.onnx"]).code(0).says(&["wrote shrink.toml"]);
         let text = sandbox.text("shrink.toml");
-        for words in ["model = \"it's.onnx\"", "pipeline = [\"simplify\", \"quant8\"]", "looks like an image", "# [layer."] {
+        for words in
+            ["model = \"it's.onnx\"", "pipeline = [\"simplify\", \"quant8\"]", "looks like an image", "# [layer."]
+        {
             assert!(text.contains(words), "no `{words}` in: {text}");
         }
         sandbox.run(&["--recipe", "shrink.toml"]).code(0).says(&["wrote it's.small.onnx"]);
@@ -116,12 +121,16 @@ fn a_recipe_is_not_overwritten_unasked() {
 #[test]
 fn a_model_that_gains_nothing_gets_a_recipe_too() {
     let sandbox = Sandbox(tempfile::tempdir().unwrap());
-    let model = onnx_shrink::ir::text::parse("g (float[N,4] \"a\\\"b\") => (float[N,4] y) { y = Relu(\"a\\\"b\") }").unwrap();
+    let model =
+        onnx_shrink::ir::text::parse("g (float[N,4] \"a\\\"b\") => (float[N,4] y) { y = Relu(\"a\\\"b\") }").unwrap();
     let bytes = onnx_shrink::onnx::encode(&model, &onnx_shrink::onnx::EncodeOptions::default()).unwrap().to_bytes();
     fs::write(sandbox.path("m.onnx"), bytes).unwrap();
     sandbox.run(&["init", "m.onnx", "-q"]).code(0);
     let text = sandbox.text("shrink.toml");
-    assert!(text.contains("pipeline = \"simplify\"") && text.contains("too few") && text.contains("# \"N\" = 1"), "{text}");
+    assert!(
+        text.contains("pipeline = \"simplify\"") && text.contains("too few") && text.contains("# \"N\" = 1"),
+        "{text}"
+    );
     sandbox.run(&["--recipe", "shrink.toml"]).code(0).says(&["identical to the input"]);
 }
 
@@ -134,7 +143,9 @@ fn presets_work_with_data_and_without() {
         let expansion = sandbox.run(&["passes", preset]).code(0).stdout;
         let expansion = expansion.rsplit_once("stands for: ").unwrap().1.trim();
         assert!(listed.contains(expansion) && help.contains(expansion), "{expansion}");
-        for data in [&["--inputs", &testdata("digits_calib.npz"), "--eval-inputs", &testdata("digits_test.npz")][..], &[]] {
+        for data in
+            [&["--inputs", &testdata("digits_calib.npz"), "--eval-inputs", &testdata("digits_test.npz")][..], &[]]
+        {
             let args = [&["model.onnx", "-p", preset, "-o", "o.onnx", "--max-drift", "snr=15"][..], data].concat();
             sandbox.run(&args).code(0);
             let size = sandbox.bytes("o.onnx").len();

@@ -19,6 +19,7 @@ mod model_bytes;
 #[cfg(feature = "onnxruntime")]
 pub mod onnxruntime;
 mod race;
+mod remember;
 #[cfg(feature = "tract")]
 pub mod tract;
 
@@ -26,6 +27,7 @@ pub use choice::{BackendChoice, load};
 pub use model_bytes::ModelBytes;
 pub(crate) use race::race_until;
 pub use race::{Laps, race};
+pub use remember::Remembering;
 
 /// Named tensors in order: what a session takes and gives.
 pub type NamedTensors = Vec<(String, Tensor)>;

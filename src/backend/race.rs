@@ -19,13 +19,16 @@ const DECISIVE_LAPS: usize = 5;
 pub struct Laps {
     /// Seconds of the second model over seconds of the first, sorted.
     ratios: Vec<f64>,
+    /// Seconds of each run of the second model, sorted.
+    seconds: Vec<f64>,
 }
 
 impl Laps {
-    /// The quotients of some laps; there must be one at least.
-    fn new(mut ratios: Vec<f64>) -> Self {
+    /// Quotients and times of some laps; there must be one at least.
+    fn new(mut ratios: Vec<f64>, mut seconds: Vec<f64>) -> Self {
         ratios.sort_by(f64::total_cmp);
-        Self { ratios }
+        seconds.sort_by(f64::total_cmp);
+        Self { ratios, seconds }
     }
 
     /// How many laps there were.
@@ -36,6 +39,11 @@ impl Laps {
     /// How many times as long the second model takes.
     pub fn median(&self) -> f64 {
         self.ratios.get(self.ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// How long a run of the second model takes. Unlike the quotients, it hangs on what else the machine does.
+    pub fn median_seconds(&self) -> f64 {
+        self.seconds.get(self.seconds.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     /// Where the true median lies with 95 % confidence, by order statistics: no assumption about how times are spread.
@@ -77,18 +85,20 @@ pub(crate) fn race_until(
         time(second)?;
     }
     let start = Instant::now();
-    let mut ratios = Vec::new();
+    let (mut ratios, mut seconds) = (Vec::new(), Vec::new());
     while ratios.len() < *LAPS.start() || (start.elapsed() < patience && ratios.len() < *LAPS.end()) {
         let before = time(first)?;
-        ratios.push(time(second)? / before);
+        let after = time(second)?;
+        ratios.push(after / before);
+        seconds.push(after);
         if ratios.len() >= DECISIVE_LAPS {
-            let laps = Laps::new(ratios.clone());
+            let laps = Laps::new(ratios.clone(), seconds.clone());
             if is_decided(&laps) {
                 return Ok(laps);
             }
         }
     }
-    Ok(Laps::new(ratios))
+    Ok(Laps::new(ratios, seconds))
 }
 
 #[cfg(test)]
@@ -97,10 +107,10 @@ mod tests {
 
     #[test]
     fn the_interval_is_around_the_median() {
-        let laps = Laps::new((1..=25).rev().map(f64::from).collect());
+        let laps = Laps::new((1..=25).rev().map(f64::from).collect(), vec![1.0]);
         // The 8th and the 18th of 25 have the median between them with 95.7 % (binomial).
         assert_eq!((laps.count(), laps.median(), laps.interval95()), (25, 13.0, (8.0, 18.0)));
-        let few = Laps::new(vec![2.0]);
-        assert_eq!((few.median(), few.interval95()), (2.0, (2.0, 2.0)));
+        let few = Laps::new(vec![2.0], vec![0.5]);
+        assert_eq!((few.median(), few.interval95(), few.median_seconds()), (2.0, (2.0, 2.0), 0.5));
     }
 }

@@ -7,9 +7,11 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use onnx_shrink::pass::pipeline::{PRESETS, Step};
 use onnx_shrink::{Error, Result, passes};
 
+use super::budget::Searching;
 use super::check::CheckArgs;
 use super::init::InitArgs;
 use super::reduce::ReduceArgs;
+use super::sweep::SweepArgs;
 use super::verify::VerifyArgs;
 
 const EXAMPLES: &str = "\
@@ -24,6 +26,8 @@ Examples:
       shapes fixed, and what was computed from them folded away
   onnx-shrink init model.onnx && onnx-shrink --recipe shrink.toml
       a commented recipe for the model, and the run it describes
+  onnx-shrink model.onnx --budget 'drift>=30dB' -o best.onnx --inputs calib.npz
+      the smallest that is no slower and that close to the original
   onnx-shrink check model.onnx small.onnx --inputs eval.npz --max-drift top1=0.99
       the gate alone, for CI
   onnx-shrink inspect model.onnx
@@ -60,6 +64,7 @@ impl Cli {
         match &self.command {
             None => &self.shrink.common,
             Some(Command::Check(args)) => &args.common,
+            Some(Command::Sweep(args)) => &args.common,
             Some(Command::Verify(args)) => &args.common,
             Some(Command::Init(args)) => &args.common,
             Some(Command::Reduce(args)) => &args.common,
@@ -77,6 +82,8 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Write a commented recipe for a model, which --recipe runs
     Init(InitArgs),
+    /// Run many pipelines on one model and compare what they give: size, drift, speed
+    Sweep(Box<SweepArgs>),
     /// Make a file again from the original by the pipeline it tells, and compare the bytes
     Verify(VerifyArgs),
     /// Cut a model that fails down to the few operators that make it fail
@@ -200,6 +207,8 @@ pub(super) struct ShrinkArgs {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) searching: Searching,
     #[command(flatten)]
     pub(super) narrowing: Narrowing,
     /// Keep an operator or value of that name as it is, through all passes; may be repeated

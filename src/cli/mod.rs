@@ -8,6 +8,7 @@
 //! | 3 | no backend here can run the model, so nothing is known |
 
 mod args;
+mod budget;
 mod check;
 mod drift_table;
 mod init;
@@ -21,6 +22,7 @@ mod reduce;
 mod report;
 mod shrink;
 mod style;
+mod sweep;
 mod verify;
 
 use std::io::{self, Write};
@@ -66,6 +68,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => mistaken_command().map_or_else(|| shrink::run(&cli.shrink), Err),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Sweep(args)) => sweep::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Reduce(args)) => reduce::run(&args),
         Some(Command::Init(args)) => init::run(&args),

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use onnx_shrink::pass::Progress;
+use onnx_shrink::search::Watcher;
+
+use super::style;
 
 /// Work that is done sooner needs no bar.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -13,13 +16,16 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// One bar at a time.
 #[derive(Debug)]
 pub(super) struct Bars {
+    quiet: bool,
     shown: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// How far many pipelines have come, in front of what one of them does.
+    all: Mutex<String>,
 }
 
 impl Bars {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { shown: !quiet && io::stderr().is_terminal(), bar: Mutex::new(None) }
+        Self { quiet, shown: !quiet && io::stderr().is_terminal(), bar: Mutex::default(), all: Mutex::default() }
     }
 
     fn with(&self, change: impl FnOnce(&mut Option<ProgressBar>)) {
@@ -35,8 +41,9 @@ impl Progress for Bars {
             if let Some(before) = current.take() {
                 before.finish_and_clear();
             }
-            let bar = ProgressBar::new(total).with_message(what.to_owned());
-            if let Ok(style) = ProgressStyle::with_template("{msg:20} {bar:40} {pos}/{len} {eta}") {
+            let all = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let bar = ProgressBar::new(total).with_prefix(all).with_message(what.to_owned());
+            if let Ok(style) = ProgressStyle::with_template("{prefix}{msg:20} {bar:40} {pos}/{len} {eta}") {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(REDRAW);
@@ -58,6 +65,21 @@ impl Progress for Bars {
                 bar.finish_and_clear();
             }
         });
+    }
+}
+
+impl Watcher for Bars {
+    fn trying(&self, pipeline: &str, place: &str, left: Option<Duration>) {
+        let left = left.map(|left| format!(", {} left", style::duration(left))).unwrap_or_default();
+        let pipeline = style::shortened(pipeline);
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = format!("[{place}{left}] {pipeline}: ");
+    }
+
+    fn says(&self, text: &str) {
+        self.finish();
+        if !self.quiet {
+            style::progress(text);
+        }
     }
 }
 

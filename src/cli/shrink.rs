@@ -13,7 +13,7 @@ use onnx_shrink::{Error, Result};
 use super::args::{Running, ShrinkArgs};
 use super::progress::Bars;
 use super::report::{Reports, command_line};
-use super::{drift_table, style, to_stdout, to_stdout_json};
+use super::{budget, drift_table, style, to_stdout, to_stdout_json};
 
 /// Runs the command; a result that is refused is an error after its report.
 pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
@@ -23,6 +23,9 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<()> {
     let Some(model) = &args.model else {
         return Err(Error::usage("no model is named").expected("a model, or `model = \"model.onnx\"` in the recipe"));
     };
+    if let Some(budget) = &args.searching.budget {
+        return budget::run(args, model, budget, options(args)?, front(args)?);
+    }
     if args.output.is_none() && !args.dry_run {
         return Err(Error::usage("no output is named")
             .expected("-o FILE, or --dry-run to write nothing")
@@ -82,13 +85,18 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
 
 /// The passes, behind the steps that other options stand for: the pipeline alone says how the file was made.
 fn pipeline(args: &ShrinkArgs) -> Result<Pipeline> {
+    Ok(args.passes.parse::<Pipeline>()?.after(front(args)?))
+}
+
+/// The steps that other options stand for.
+fn front(args: &ShrinkArgs) -> Result<Vec<Step>> {
     let names: Vec<(&str, &str)> =
         args.keep.iter().enumerate().map(|(i, name)| (if i == 0 { "" } else { "name" }, name.as_str())).collect();
     if names.iter().any(|(_, name)| name.is_empty()) {
         return Err(Error::usage("`--keep` needs the name of an operator or value"));
     }
     let keep = (!names.is_empty()).then(|| Step::new("keep", &names));
-    Ok(args.passes.parse::<Pipeline>()?.after(args.narrowing.steps()?.into_iter().chain(keep)))
+    Ok(args.narrowing.steps()?.into_iter().chain(keep).collect())
 }
 
 fn render(report: &Report) -> String {

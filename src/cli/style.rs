@@ -1,6 +1,7 @@
 //! How messages look.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use onnx_shrink::Error;
@@ -22,6 +23,21 @@ pub(super) fn error(error: &Error) {
 /// Something the user should know.
 pub(super) fn warning(text: &str) {
     message("warning", "\x1b[1;33m", text);
+}
+
+/// How far a long run has come.
+pub(super) fn progress(text: &str) {
+    // There is nowhere left to report a failure to.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A time, short: `45 s`, `3 min`, `2 h`.
+pub(super) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..100 => format!("{seconds} s"),
+        seconds @ 100..5400 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{} h", seconds.div_ceil(3600)),
+    }
 }
 
 fn message(label: &str, colour: &str, text: &str) {

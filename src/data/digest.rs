@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::Samples;
+use crate::digest::{add_tensors, hex};
 use crate::error::{Error, Result};
 
 /// The SHA-256 of each sample, in hexadecimal digits.
@@ -53,25 +54,9 @@ pub fn digest(samples: &SampleDigests) -> String {
 
 fn of_sample(samples: &dyn Samples, index: usize) -> Result<String> {
     let mut hash = Sha256::new();
-    let number = |hash: &mut Sha256, number: u64| hash.update(number.to_le_bytes());
-    for (name, tensor) in samples.get(index)? {
-        // With its length, so that no two lists of texts are alike.
-        for text in [name.as_str(), tensor.dtype().name()] {
-            number(&mut hash, text.len() as u64);
-            hash.update(text);
-        }
-        number(&mut hash, tensor.rank() as u64);
-        tensor.shape().iter().for_each(|&extent| number(&mut hash, extent));
-        number(&mut hash, tensor.data().len() as u64);
-        hash.update(tensor.data());
-    }
+    add_tensors(&mut hash, &samples.get(index)?);
     for label in samples.label(index).unwrap_or_default() {
         hash.update(label.to_le_bytes());
     }
     Ok(hex(hash))
-}
-
-/// A finished hash in hexadecimal digits.
-pub(crate) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

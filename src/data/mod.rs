@@ -45,7 +45,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 
-pub(crate) use self::digest::hex;
 pub use self::digest::{SampleDigests, digest, recorded_digests, sample_digests};
 use crate::backend::NamedTensors;
 use crate::error::{Error, Result, did_you_mean};

@@ -65,6 +65,13 @@ impl Run {
     pub fn changed(&self) -> Changed {
         self.effect.is_some().into()
     }
+
+    /// Adds what a run of further passes did.
+    pub fn append(&mut self, more: Self) {
+        self.steps.extend(more.steps);
+        self.effect = self.effect.max(more.effect);
+        self.may_grow |= more.may_grow;
+    }
 }
 
 /// Runs a plan on a model.

@@ -26,7 +26,7 @@ pub use table::markdown_table;
 pub use words::{counted, enumerate, tally};
 
 /// What a pass may do to the results of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// The same bits.

@@ -189,6 +189,22 @@ impl Pipeline {
         Self { steps: front.into_iter().chain(self.steps).collect() }
     }
 
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Some of the steps, as a pipeline of their own.
+    #[must_use]
+    pub fn part(&self, steps: std::ops::Range<usize>) -> Self {
+        Self { steps: self.steps.get(steps).unwrap_or_default().to_vec() }
+    }
+
     /// The steps that change the signature of a model, and nothing else; `None` where there are none.
     pub fn narrowing(&self) -> Option<Self> {
         let narrows = |step: &&Step| step.info().is_some_and(|info| info.scope == Scope::Signature);

@@ -1,8 +1,12 @@
 //! Comparing two model files through a backend: load both, run both, say whose fault it is where that fails.
 
-use crate::backend::{BackendChoice, LoadOptions, ModelBytes, Session, load};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::backend::{BackendChoice, LoadOptions, ModelBytes, Remembering, Session, load};
 use crate::data::{self, DataOptions, Hints, Samples, open};
 use crate::error::{Error, ErrorKind, Result};
+use crate::input::sha256;
 use crate::ir::Model;
 use crate::pass::{Effect, Progress};
 use crate::validate::{CompareOptions, DriftReport, Gate, Tolerance, compare};
@@ -58,45 +62,104 @@ pub fn measure(
     samples: &dyn Samples,
     how: &Comparing<'_>,
 ) -> Result<DriftReport> {
-    let report = measure_with(how.backend, reference, candidate, samples, how)?;
-    if how.backend == BackendChoice::Auto && report.backend_reference != report.backend_candidate {
-        // Two runtimes differ by more than many a pass: compare like with like.
-        return measure_with(BackendChoice::OnnxRuntime, reference, candidate, samples, how);
-    }
-    Ok(report)
+    Reference::new(reference.clone()).measure(candidate, samples, how)
 }
 
-fn measure_with(
-    backend: BackendChoice,
-    reference: &ModelBytes,
-    candidate: &ModelBytes,
-    samples: &dyn Samples,
-    how: &Comparing<'_>,
-) -> Result<DriftReport> {
-    let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN, ..LoadOptions::default() };
-    how.progress.start("comparing", samples.len() as u64);
-    let before = load(backend, reference, &options).map_err(|e| cannot_run("the model", e))?;
-    samples.settle(&|inputs| before.run(inputs).map(drop)).map_err(|e| cannot_run("the model", e))?;
-    // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
-    let loads_alone = |error: &Error| {
-        error.kind().is_no_run()
-            && backend != BackendChoice::Tract
-            && load(BackendChoice::OnnxRuntime, reference, &options).is_ok()
-            && load(BackendChoice::OnnxRuntime, candidate, &options).is_err()
-    };
-    let after = load(backend, candidate, &options).map_err(|e| match loads_alone(&e) {
-        true => does_not_load(e),
-        false => does_not_run(e, "load"),
-    })?;
-    let progress = |_, _| how.progress.advance(1);
-    let compare_options = CompareOptions { noise: true, seed: how.seed, progress: Some(&progress) };
-    let report = compare(&*before, &*after, samples, &compare_options).map_err(|e| match loads_alone(&e) {
-        // tract took both and left the runs to ONNX Runtime.
-        true => does_not_load(e),
-        false => whose_fault(e, &*before, samples),
-    });
-    how.progress.finish();
-    report
+/// The original of one or of many comparisons, loaded once.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    model: ModelBytes,
+    /// Whether what it returns is kept for the next comparison.
+    remembers: bool,
+    session: OnceLock<Box<dyn Session>>,
+    /// In ONNX Runtime.
+    second: OnceLock<Box<dyn Session>>,
+    sha256: OnceLock<String>,
+}
+
+impl Reference {
+    /// For one comparison.
+    pub(crate) fn new(model: ModelBytes) -> Self {
+        Self { model, remembers: false, session: OnceLock::new(), second: OnceLock::new(), sha256: OnceLock::new() }
+    }
+
+    /// For many comparisons on the same samples.
+    pub(crate) fn remembering(model: ModelBytes) -> Self {
+        Self { remembers: true, ..Self::new(model) }
+    }
+
+    /// The SHA-256 of the file and of its side files, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// Fails where a side file cannot be read.
+    pub(super) fn sha256<'a>(&self, side_files: impl IntoIterator<Item = &'a PathBuf>) -> Result<String> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known.clone());
+        }
+        let found = sha256(&self.model, side_files)?;
+        Ok(self.sha256.get_or_init(|| found).clone())
+    }
+
+    /// Runs the candidate, and the original unless it is known what that returns, on all samples.
+    ///
+    /// # Errors
+    /// As [`measure`].
+    pub(crate) fn measure(
+        &self,
+        candidate: &ModelBytes,
+        samples: &dyn Samples,
+        how: &Comparing<'_>,
+    ) -> Result<DriftReport> {
+        let report = self.measure_in(how.backend, candidate, samples, how)?;
+        if how.backend == BackendChoice::Auto && report.backend_reference != report.backend_candidate {
+            // Two runtimes differ by more than many a pass: compare like with like.
+            return self.measure_in(BackendChoice::OnnxRuntime, candidate, samples, how);
+        }
+        Ok(report)
+    }
+
+    fn session(&self, backend: BackendChoice, options: &LoadOptions) -> Result<&dyn Session> {
+        let place = if backend == BackendChoice::OnnxRuntime { &self.second } else { &self.session };
+        if let Some(session) = place.get() {
+            return Ok(&**session);
+        }
+        let session = load(backend, &self.model, options)?;
+        let session = if self.remembers { Box::new(Remembering::new(session)) } else { session };
+        Ok(&**place.get_or_init(|| session))
+    }
+
+    fn measure_in(
+        &self,
+        backend: BackendChoice,
+        candidate: &ModelBytes,
+        samples: &dyn Samples,
+        how: &Comparing<'_>,
+    ) -> Result<DriftReport> {
+        let options = LoadOptions { taps: Vec::new(), threads: THREADS_OF_A_RUN, ..LoadOptions::default() };
+        how.progress.start("comparing", samples.len() as u64);
+        let before = self.session(backend, &options).map_err(|e| cannot_run("the model", e))?;
+        samples.settle(&|inputs| before.run(inputs).map(drop)).map_err(|e| cannot_run("the model", e))?;
+        // ONNX Runtime takes what it can load: where that is the original alone, the result is to blame.
+        let loads_alone = |error: &Error| {
+            error.kind().is_no_run()
+                && backend != BackendChoice::Tract
+                && load(BackendChoice::OnnxRuntime, &self.model, &options).is_ok()
+                && load(BackendChoice::OnnxRuntime, candidate, &options).is_err()
+        };
+        let after = load(backend, candidate, &options).map_err(|e| match loads_alone(&e) {
+            true => does_not_load(e),
+            false => does_not_run(e, "load"),
+        })?;
+        let progress = |_, _| how.progress.advance(1);
+        let compare_options = CompareOptions { noise: true, seed: how.seed, progress: Some(&progress) };
+        let report = compare(before, &*after, samples, &compare_options).map_err(|e| match loads_alone(&e) {
+            // tract took both and left the runs to ONNX Runtime.
+            true => does_not_load(e),
+            false => whose_fault(e, before, samples),
+        });
+        how.progress.finish();
+        report
+    }
 }
 
 /// An error while both ran, seen in the light of whether the original runs.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::drift::Comparing;
-use super::judge::{Data, Judged, judge_drift, verify_step};
+use super::drift::{Comparing, Reference};
+use super::judge::{Data, Judged, judge_against, verify_step};
 use super::report::{ModelReport, Status, Validation};
 use super::{Provenance, ShrinkOptions};
 use crate::backend::{BackendChoice, ModelBytes};
 use crate::census::{census, zeros};
 use crate::error::{Error, ErrorKind, Result};
-use crate::input::{Input, sha256};
+use crate::input::Input;
 use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions, Encoded};
 use crate::output::Staging;
@@ -35,6 +36,8 @@ pub(super) struct Job<'a> {
     /// The file the run started from.
     file: ModelBytes,
     side_files: BTreeMap<PathBuf, u64>,
+    /// The same, to compare results with.
+    original: Arc<Reference>,
 }
 
 impl<'a> Job<'a> {
@@ -42,7 +45,13 @@ impl<'a> Job<'a> {
     pub(super) fn take(input: Input, options: &'a ShrinkOptions, progress: &'a dyn Progress) -> (Self, Model) {
         let how = Comparing { backend: options.backend, seed: options.seed, progress };
         let Input { path, file, model, side_files } = input;
-        (Self { options, how, path, file, side_files }, model)
+        let original = Arc::new(Reference::new(file.clone()));
+        (Self { options, how, path, file, side_files, original }, model)
+    }
+
+    /// The same job with an original that others are compared with, too.
+    pub(super) fn against(self, original: Arc<Reference>) -> Self {
+        Self { original, ..self }
     }
 
     fn side_bytes(&self) -> u64 {
@@ -129,7 +138,8 @@ impl<'a> Job<'a> {
         Ok(Provenance {
             pipeline: options.pipeline.clone().without_folders().to_string(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            input_sha256: Some(sha256(&self.file, self.side_files.keys())?),
+            // Of what is not compared with anything nothing is claimed, and nothing is read for it.
+            input_sha256: if options.validate { Some(self.original.sha256(self.side_files.keys())?) } else { None },
             data_sha256: data.digest_of_what_was_read(&options.stats_in)?,
             seed: Some(options.seed),
             backend,
@@ -172,7 +182,7 @@ impl<'a> Job<'a> {
                 let result = ModelBytes::open(staging.model())?;
                 let gates = &self.options.gates;
                 let (validation, refusal) =
-                    judge_drift(&self.file, &result, run.effect, gates, data.evaluation, &self.how)?;
+                    judge_against(&self.original, &result, run.effect, gates, data.evaluation, &self.how)?;
                 Ok((validation, too_large.or(refusal.map(with_advice))))
             }
         }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ShrinkOptions;
-use super::drift::{Comparing, data_for, gates_for, measure};
+use super::drift::{Comparing, Reference, data_for, gates_for, measure};
 use super::report::{Status, Validation};
 use super::watched::Watched;
 use crate::backend::{LoadOptions, ModelBytes, load};
-use crate::data::{Samples, digest, is_synthetic, recorded_digests, sample_digests};
+use crate::data::{Samples, digest, is_synthetic, recorded_digests};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
 use crate::onnx::{self, EncodeOptions};
@@ -59,9 +59,23 @@ impl Data {
     pub(super) fn digest_of_what_was_read(&self, statistics: &[PathBuf]) -> Result<Option<String>> {
         let mut digests = recorded_digests(statistics)?;
         if let Some(watched) = self.calibration.as_ref().filter(|watched| watched.was_read()) {
-            digests.extend(sample_digests(&*watched.samples)?);
+            digests.extend(watched.digests()?.iter().cloned());
         }
         Ok((!digests.is_empty()).then(|| digest(&digests)))
+    }
+
+    /// Whether a pass has read a sample so far.
+    pub(super) fn was_read(&self) -> bool {
+        self.calibration.as_ref().is_some_and(|watched| watched.was_read())
+    }
+
+    /// The same data for another run, of which steps that were taken before have read some or not.
+    pub(super) fn afresh(&self, was_read: bool) -> Self {
+        let evaluation = self.evaluation.as_ref();
+        Self {
+            calibration: self.calibration.as_ref().map(|watched| Arc::new(watched.again(was_read))),
+            evaluation: evaluation.cloned().map_err(|error| Error::new(error.kind(), error.what())),
+        }
     }
 
     /// The same data once more; `None` where there is none to compare on.
@@ -91,10 +105,25 @@ pub fn judge_drift(
     samples: Result<impl AsRef<dyn Samples>>,
     how: &Comparing<'_>,
 ) -> Result<Judged> {
+    judge_against(&Reference::new(original.clone()), result, effect, gates, samples, how)
+}
+
+/// The same with an original that is compared with more than this.
+///
+/// # Errors
+/// As [`judge_drift`].
+pub(super) fn judge_against(
+    original: &Reference,
+    result: &ModelBytes,
+    effect: Option<Effect>,
+    gates: &[Gate],
+    samples: Result<impl AsRef<dyn Samples>>,
+    how: &Comparing<'_>,
+) -> Result<Judged> {
     let gates = gates_for(effect, gates);
     let compared = samples.and_then(|samples| {
         let samples = samples.as_ref();
-        Ok((samples.describe(), measure(original, result, samples, how)?))
+        Ok((samples.describe(), original.measure(result, samples, how)?))
     });
     let (described, drift) = match compared {
         Ok(compared) => compared,

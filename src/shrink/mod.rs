@@ -1,5 +1,6 @@
 //! The main job: read a model, run a pipeline, write the result, and refuse to ship a worse file.
 
+mod bench;
 mod bisect;
 mod destination;
 mod drift;
@@ -28,6 +29,7 @@ use destination::Destination;
 use job::Job;
 use judge::Data;
 
+pub(crate) use bench::{Attempt, Bench};
 pub use bisect::Bisection;
 pub use drift::{Comparing, data_for, gates_for, measure};
 pub use judge::{Judged, judge_drift};
@@ -36,7 +38,7 @@ pub use provenance::{PIPELINE_KEY, Provenance};
 pub use report::{ModelReport, REPORT_VERSION, Report, Status, Validation};
 
 /// Name and version of the tool, for reports.
-const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+pub(crate) const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
 /// What to do, and how.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `pipeline` | the passes, as `-p` takes them; of absolute paths in it the name of the file alone |
 //! | `version` | of this tool |
-//! | `input_sha256` | of the model it was made from, side files included |
+//! | `input_sha256` | of the model it was made from and compared with, side files included |
 //! | `data_sha256` | of the calibration data, where a pass read any: [`crate::data::digest`] |
 //! | `seed` | of everything random |
 //! | `backend`, `external_from_bytes` | these options, where they were given |
@@ -31,7 +31,7 @@ pub struct Provenance {
     pub pipeline: String,
     /// The version of this tool; `None` where the file only tells the pipeline, as all the following then.
     pub version: Option<String>,
-    /// The SHA-256 of the model it was made from.
+    /// The SHA-256 of the model it was made from; `None` where it was not compared with it.
     pub input_sha256: Option<String>,
     /// The SHA-256 of the calibration data; `None` where no pass read any.
     pub data_sha256: Option<String>,

@@ -1,6 +1,6 @@
 //! How often a model is right, before and after.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::metrics::{argmax, numbers, score_width};
 use crate::backend::NamedTensors;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ir::Tensor;
 
 /// The share of right answers of both models on the same labelled rows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Of the reference, 0 to 1.
     pub before: f64,

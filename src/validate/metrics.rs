@@ -1,6 +1,6 @@
 //! How far one output is from another, element by element; sums that add up over samples.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::accuracy::wilson_interval95;
 use crate::ir::{DType, Tensor};
@@ -12,7 +12,7 @@ pub const SNR_FLOOR_DB: f64 = -200.0;
 const SCORE_RANKS: std::ops::RangeInclusive<usize> = 2..=3;
 
 /// Outputs that differ in type or shape, which no metric can describe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch {
     /// Type and shape of the reference's output: `float[1,10]`.
     pub expected: String,
@@ -46,7 +46,7 @@ pub struct Comparison {
 }
 
 /// How far one output drifted, over all samples.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputDrift {
     /// The name of the output.
     pub name: String,

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use accuracy::{Accuracy, wilson_interval95};
 pub use gates::{Gate, Metric, Tolerance};
@@ -52,7 +52,7 @@ impl fmt::Debug for CompareOptions<'_> {
 /// How far a candidate drifted from its reference.
 ///
 /// The JSON form is stable: the fields below by name, every metric that does not apply or is infinite as `null`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriftReport {
     /// The backend that ran the reference.
     pub backend_reference: String,
