@@ -200,7 +200,10 @@ fn every_trace_is_found_and_removed() {
 
         let sandbox = Sandbox(tempfile::tempdir().unwrap());
         fs::write(sandbox.path("m.onnx"), model.encode_to_vec()).unwrap();
-        sandbox.run(&["m.onnx", "-p", "strip=all", "--no-validate", "-o", "o.onnx"]).code(0).says(&["scanned", "no doc string"]);
+        sandbox
+            .run(&["m.onnx", "-p", "strip=all", "--no-validate", "-o", "o.onnx"])
+            .code(0)
+            .says(&["scanned", "no doc string"]);
         let written = Bytes::from(fs::read(sandbox.path("o.onnx")).unwrap());
         assert_eq!(scan(&written, None).unwrap().traces, [], "{name}");
         for word in [SECRET, "unused", "ann", "runs/7", "lab"] {
@@ -212,7 +215,10 @@ fn every_trace_is_found_and_removed() {
 #[test]
 fn all_at_once_computes_the_same() {
     let mut model = clean();
-    PLANTS.iter().filter(|(name, ..)| *name != "unused default of an input").for_each(|(_, _, plant)| plant(&mut model));
+    PLANTS
+        .iter()
+        .filter(|(name, ..)| *name != "unused default of an input")
+        .for_each(|(_, _, plant)| plant(&mut model));
     // Only one tensor may have the name.
     graph(&mut model).node.retain(|node| node.output[0] != "unused");
     graph(&mut model).sparse_initializer.clear();

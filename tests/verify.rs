@@ -83,7 +83,11 @@ fn what_was_changed_is_named() {
     let name = weight.name().to_owned();
     fs::write(sandbox.path("s.onnx"), model.encode_to_vec()).unwrap();
     let inputs = path("digits_calib.npz");
-    verify(&sandbox, &["--inputs", &inputs]).code(1).says(&["the first constant that differs", &name, "are those it tells"]);
+    verify(&sandbox, &["--inputs", &inputs]).code(1).says(&[
+        "the first constant that differs",
+        &name,
+        "are those it tells",
+    ]);
 }
 
 #[test]
