@@ -66,7 +66,10 @@ pub fn verify(file: &Path, original: &Path, options: &VerifyOptions, progress: &
 
     let folder = tempfile::tempdir().map_err(|e| Error::io("make a folder in", &std::env::temp_dir(), e))?;
     // The side file has the name of the output in it, which the model tells.
-    let again = folder.path().join(file.file_name().unwrap_or_default()).with_extension("onnx");
+    let mut again = folder.path().join(file.file_name().unwrap_or_default());
+    if again.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnxz")) {
+        again.set_extension("onnx");
+    }
     let replay = ShrinkOptions {
         output: Some(again.clone()),
         inputs: options.inputs.clone().filter(|_| uses_data),

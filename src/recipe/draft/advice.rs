@@ -84,6 +84,7 @@ impl Advice {
         }
         let mut others = vec![
             ("\"edge\"", "the processor of a board; \"mobile\", \"server\" and \"tiny\" likewise: onnx-shrink passes"),
+            ("[\"simplify\", \"quant8\"]", "8-bit weights; with data, 8-bit arithmetic"),
             ("[\"simplify\", \"fp16\"]", "half the size, nearly exact"),
             ("[\"simplify\", \"quant4\"]", "a seventh of the size, less exact"),
         ];
@@ -98,11 +99,12 @@ impl Advice {
     pub(super) fn write(&self, text: &mut String) {
         *text += "# simplify removes what costs nothing to remove.\n";
         self.reasons.iter().for_each(|reason| *text += &format!("# {reason}\n"));
-        *text += &match self.lossy.first() {
-            Some(step) => format!("pipeline = [\"simplify\", \"{step}\"]\n"),
-            None => "pipeline = \"simplify\"\n".to_owned(),
+        let chosen = match self.lossy.first() {
+            Some(step) => format!("[\"simplify\", \"{step}\"]"),
+            None => "\"simplify\"".to_owned(),
         };
-        for (pipeline, what) in &self.others {
+        *text += &format!("pipeline = {chosen}\n");
+        for (pipeline, what) in self.others.iter().filter(|(pipeline, _)| *pipeline != chosen) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# pipeline = {pipeline}  # {what}");
         }
