@@ -25,7 +25,6 @@ mod inline_loop;
 mod keep;
 mod layers;
 mod prune;
-mod quant16;
 mod quant4;
 mod quant8;
 mod set_dim;
@@ -64,7 +63,7 @@ pub const ALL: &[PassInfo] = &[
     layers::INFO,
     channels::INFO,
     quant8::INFO,
-    quant16::INFO,
+    quant8::sixteen::INFO,
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,

@@ -23,6 +23,7 @@ mod repair;
 mod saturate;
 mod search;
 mod select;
+pub(super) mod sixteen;
 mod split;
 mod taps;
 mod weights;
@@ -34,9 +35,8 @@ use crate::backend::NamedTensors;
 use crate::data::Samples;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::Model;
-use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
+use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
 use crate::passes::common::goal::Goal;
-pub(super) use options::{EXCLUDE, MIN_ELEMENTS, OBSERVER, ONLY, PERCENTILE};
 use options::{Mode, Settings};
 
 /// QuantizeLinear and DequantizeLinear with a scale a channel came with this operator set.
@@ -57,11 +57,6 @@ pub(super) const INFO: PassInfo = PassInfo {
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Quant8 { settings: Settings::new(opts) })),
 };
-
-/// The pass of that name, for activations of 16 bits instead of 8.
-pub(super) fn with_sixteen_bit_activations(name: &'static str, opts: &Opts) -> Box<dyn Pass> {
-    Box::new(Quant8 { settings: Settings::with_sixteen_bits(name, opts) })
-}
 
 #[derive(Debug)]
 struct Quant8 {

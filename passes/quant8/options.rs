@@ -81,7 +81,7 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     MIN_ELEMENTS,
 ];
 
-pub(in crate::passes) const OBSERVER: OptSpec = OptSpec {
+pub(super) const OBSERVER: OptSpec = OptSpec {
     key: "observer",
     kind: OptKind::Choice(&["auto", "minmax", "moving", "percentile", "entropy", "mse"]),
     default: Some("auto"),
@@ -91,28 +91,28 @@ pub(in crate::passes) const OBSERVER: OptSpec = OptSpec {
            least squared error",
 };
 
-pub(in crate::passes) const PERCENTILE: OptSpec = OptSpec {
+pub(super) const PERCENTILE: OptSpec = OptSpec {
     key: "percentile",
     kind: OptKind::Float,
     default: Some("99.99"),
     help: "observer=percentile: so many percent of the numbers are in the range, half of the rest beyond each end",
 };
 
-pub(in crate::passes) const ONLY: OptSpec = OptSpec {
+pub(super) const ONLY: OptSpec = OptSpec {
     key: "only",
     kind: OptKind::Names,
     default: None,
     help: "an operator, a kind of operator or a weight to quantize, and nothing else; `*` stands for any characters",
 };
 
-pub(in crate::passes) const EXCLUDE: OptSpec = OptSpec {
+pub(super) const EXCLUDE: OptSpec = OptSpec {
     key: "exclude",
     kind: OptKind::Names,
     default: None,
     help: "an operator, a kind of operator or a weight to leave in float; `*` stands for any characters",
 };
 
-pub(in crate::passes) const MIN_ELEMENTS: OptSpec = OptSpec {
+pub(super) const MIN_ELEMENTS: OptSpec = OptSpec {
     key: "min-elements",
     kind: OptKind::UInt,
     default: Some("1024"),

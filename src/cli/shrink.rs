@@ -71,6 +71,7 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         stats: args.stats.clone(),
         gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
         validate: !args.no_validate,
+        identifies_original: !args.no_validate,
         force: args.force,
         backend: backend.parse()?,
         seed: *seed,

@@ -138,8 +138,11 @@ impl<'a> Job<'a> {
         Ok(Provenance {
             pipeline: options.pipeline.clone().without_folders().to_string(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            // Of what is not compared with anything nothing is claimed, and nothing is read for it.
-            input_sha256: if options.validate { Some(self.original.sha256(self.side_files.keys())?) } else { None },
+            input_sha256: if options.identifies_original {
+                Some(self.original.sha256(self.side_files.keys())?)
+            } else {
+                None
+            },
             data_sha256: data.digest_of_what_was_read(&options.stats_in)?,
             seed: Some(options.seed),
             backend,

@@ -59,6 +59,9 @@ pub struct ShrinkOptions {
     pub gates: Vec<Gate>,
     /// Whether to compare the result with the original.
     pub validate: bool,
+    /// Whether the file is to tell the SHA-256 of the original. Hashing takes longer than much of what is done to a large model,
+    /// so that what is compared with nothing does without.
+    pub identifies_original: bool,
     /// Write the result even where it is refused.
     pub force: bool,
     /// The backend that runs models.
@@ -91,6 +94,7 @@ impl ShrinkOptions {
             eval_inputs: None,
             gates: Vec::new(),
             validate: true,
+            identifies_original: true,
             force: false,
             backend: BackendChoice::Auto,
             seed: 0,

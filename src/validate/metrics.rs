@@ -107,9 +107,12 @@ impl OutputDrift {
 }
 
 impl Comparison {
-    /// Compares one sample's output.
+    /// Compares one sample's output. Of floats in another width the values count: a model may have been asked to give
+    /// those.
     pub fn of(reference: &Tensor, candidate: &Tensor) -> Self {
         let mut comparison = Self { dtype: Some(reference.dtype()), ..Self::default() };
+        let widened = in_width_of(reference, candidate);
+        let candidate = widened.as_ref().unwrap_or(candidate);
         if reference.dtype() != candidate.dtype() || reference.shape() != candidate.shape() {
             comparison.mismatch = Some(Mismatch { expected: reference.type_text(), found: candidate.type_text() });
             return comparison;
@@ -313,6 +316,14 @@ fn equal_elements(reference: &Tensor, candidate: &Tensor) -> u64 {
     elements.saturating_sub(different as u64 * per_chunk)
 }
 
+/// The candidate in the type of the reference, where both are floats of up to 32 bits and only the width is another.
+fn in_width_of(reference: &Tensor, candidate: &Tensor) -> Option<Tensor> {
+    let is_float = |tensor: &Tensor| matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16);
+    let is_other = reference.dtype() != candidate.dtype() && is_float(reference) && is_float(candidate);
+    let values = candidate.to_f32().filter(|_| is_other)?;
+    Tensor::from_floats(reference.dtype(), candidate.shape(), &values).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,6 +377,14 @@ mod tests {
     fn a_lost_signal_has_the_lowest_ratio() {
         let drift = drift(&floats(&[2], &[0.0, 0.0]), &floats(&[2], &[1.0, 0.0]));
         assert_eq!((drift.snr_db, drift.rel_l2, drift.cosine), (Some(SNR_FLOOR_DB), None, Some(0.0)));
+    }
+
+    #[test]
+    fn floats_of_another_width_are_compared_by_value() {
+        let reference = Tensor::from_f32([2], &[1.0, 2.0]).unwrap();
+        let halves = Tensor::from_floats(DType::F16, [2], &[1.0, 2.0]).unwrap();
+        let drift = Comparison::of(&reference, &halves).finish("y".to_owned());
+        assert!(drift.mismatch.is_none() && drift.max_abs == Some(0.0));
     }
 
     #[test]

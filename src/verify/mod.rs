@@ -78,6 +78,7 @@ pub fn verify(file: &Path, original: &Path, options: &VerifyOptions, progress: &
         backend: provenance.backend.as_deref().unwrap_or("auto").parse()?,
         external_from_bytes: provenance.external_from_bytes,
         validate: false,
+        identifies_original: provenance.input_sha256.is_some(),
         force: true,
         ..ShrinkOptions::new(pipeline)
     };

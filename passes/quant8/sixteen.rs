@@ -17,11 +17,12 @@
 //! 2. what `quant8=static` leaves: weights that are computed or shared with a graph inside, activations that are not finite;
 //! 3. what costs most drift, where `target` is not reached otherwise.
 
-use super::quant8;
+use super::Quant8;
+use super::options::{EXCLUDE, MIN_ELEMENTS, OBSERVER, ONLY, PERCENTILE, Settings};
 use crate::pass::{Effect, OptKind, OptSpec, PassInfo, Scope};
 
 /// What a user reads about the pass.
-pub(super) const INFO: PassInfo = PassInfo {
+pub(in crate::passes) const INFO: PassInfo = PassInfo {
     name: "quant16",
     summary: "16-bit activations with 8-bit weights, for neural processors that compute with them; needs inputs",
     effect: Effect::Lossy,
@@ -37,11 +38,11 @@ pub(super) const INFO: PassInfo = PassInfo {
             help: "the least signal-to-noise ratio in dB of any output, before a last Softmax or Sigmoid: what costs most of \
                    it stays float; 0: do not measure",
         },
-        quant8::OBSERVER,
-        quant8::PERCENTILE,
-        quant8::ONLY,
-        quant8::EXCLUDE,
-        quant8::MIN_ELEMENTS,
+        OBSERVER,
+        PERCENTILE,
+        ONLY,
+        EXCLUDE,
+        MIN_ELEMENTS,
     ],
-    build: |opts| Ok(quant8::with_sixteen_bit_activations(INFO.name, opts)),
+    build: |opts| Ok(Box::new(Quant8 { settings: Settings::with_sixteen_bits(INFO.name, opts) })),
 };
