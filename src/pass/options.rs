@@ -52,8 +52,7 @@ impl OptKind {
             Self::Float => value.parse::<f64>().is_ok_and(f64::is_finite),
             Self::Bool => matches!(value, "true" | "false"),
             Self::Choice(words) => words.contains(&value),
-            Self::Shares => value.rsplit_once('@').is_some_and(|(_, share)| Self::Ratio.accepts(share)),
-            Self::Names | Self::Text | Self::Path => !value.is_empty(),
+            Self::Names | Self::Shares | Self::Text | Self::Path => !value.is_empty(),
         }
     }
 
