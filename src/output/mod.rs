@@ -45,7 +45,10 @@ impl Staging {
     /// writing to it.
     pub fn open(destination: &Path, side_file_name: &str) -> Result<Self> {
         let (parent, name) = split(destination)?;
-        let folder = temporary(parent, name);
+        let mut folder_name = std::ffi::OsString::from(".");
+        folder_name.push(name);
+        folder_name.push(".onnx-shrink.tmp");
+        let folder = parent.join(folder_name);
         let lock = reserve(&folder, destination)?;
         let staging = Self {
             model: folder.join(name),
@@ -155,28 +158,6 @@ impl Drop for Staging {
         let _ = fs::remove_file(self.folder.join(LOCK));
         let _ = fs::remove_dir(&self.folder);
     }
-}
-
-/// Removes what lies in the temporary place of a destination, also where a thread of this process still writes there whose
-/// result nobody waits for any more.
-pub(crate) fn abandon(destination: &Path) {
-    // Whatever fails here is left to the next run.
-    if Staging::alone(destination).is_err()
-        && let Ok((parent, name)) = split(destination)
-    {
-        let folder = temporary(parent, name);
-        if fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir()) {
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
-}
-
-/// The folder for temporary files of a destination.
-fn temporary(parent: &Path, name: &OsStr) -> PathBuf {
-    let mut folder_name = std::ffi::OsString::from(".");
-    folder_name.push(name);
-    folder_name.push(".onnx-shrink.tmp");
-    parent.join(folder_name)
 }
 
 /// The folder and the name of a destination.

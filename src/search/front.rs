@@ -1,6 +1,7 @@
 //! The Pareto front: what no other result beats.
 
 use super::measurement::Measurement;
+use super::objective::is_spare;
 
 /// Times closer together than this share are the same, as far as a clock can tell.
 pub(super) const CLOCK_NOISE: f64 = 0.03;
@@ -12,8 +13,7 @@ pub(super) fn front(measured: &[&Measurement]) -> Vec<bool> {
     let is_on_front = |place: usize| {
         let Some(one) = &points[place] else { return false };
         let mut others = points.iter().enumerate().filter_map(|(at, other)| Some((at, other.as_ref()?)));
-        !// Files that differ in nothing but the pipeline they remember are equal here.
-        others.any(|(at, other)| other.beats(one) || (at < place && other.equals(one) && !one.beats(other)))
+        !others.any(|(at, other)| other.beats(one) || is_spare(measured, place, at))
     };
     (0..measured.len()).map(is_on_front).collect()
 }
@@ -29,10 +29,6 @@ impl Point {
     fn of(measured: &Measurement) -> Option<Self> {
         let ratio = measured.speed.map(|speed| speed.ratio);
         Some(Self { bytes: measured.bytes?, snr_db: measured.snr_db()?, ratio })
-    }
-
-    fn equals(&self, other: &Self) -> bool {
-        self.bytes == other.bytes && self.snr_db == other.snr_db
     }
 
     fn beats(&self, other: &Self) -> bool {
@@ -65,7 +61,8 @@ pub(super) mod tests {
         Measurement {
             pipeline: String::new(),
             bytes: Some(bytes),
-            operators: Some(1),
+            // Two of another size are not the same.
+            operators: Some(bytes),
             sha256: Some(format!("{bytes} {error} {ratio:?}")),
             effect: None,
             drift: Some(drift),

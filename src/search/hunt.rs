@@ -1,12 +1,11 @@
 //! A search under way: what was measured so far, what is best of it, and the file of the best on disk.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Watcher;
 use super::gallery::Gallery;
+use super::halt::Halting;
 use super::lab::Lab;
 use super::measurement::Measurement;
 use super::objective::Objective;
@@ -39,36 +38,6 @@ impl Found {
     /// Whether the best is what lies on disk.
     pub(super) fn is_settled(&self) -> bool {
         self.best().is_none_or(|best| best.sha256.is_some() && best.sha256 == self.on_disk)
-    }
-}
-
-/// Tells the one who watches, as long as anybody waits for the search. Once nobody does, whoever works on it stops here: a
-/// pass has no other place to be stopped at, and the process may be about to end.
-pub(super) struct Halting {
-    pub(super) watcher: Arc<dyn Watcher>,
-    pub(super) is_over: AtomicBool,
-}
-
-impl Halting {
-    fn pass(&self) -> &dyn Watcher {
-        while self.is_over.load(Ordering::Acquire) {
-            std::thread::park();
-        }
-        &*self.watcher
-    }
-}
-
-impl Progress for Halting {
-    fn start(&self, what: &str, total: u64) {
-        self.pass().start(what, total);
-    }
-
-    fn advance(&self, steps: u64) {
-        self.pass().advance(steps);
-    }
-
-    fn finish(&self) {
-        self.pass().finish();
     }
 }
 
@@ -107,7 +76,7 @@ impl Hunt {
 
     /// Whether nothing may be changed any more.
     pub(super) fn is_over(&self) -> bool {
-        self.progress.is_over.load(Ordering::Acquire)
+        self.progress.is_halted()
     }
 
     /// How much time is left.
@@ -143,7 +112,7 @@ impl Hunt {
             return Err(Stop::TimeIsUp);
         }
         let progress: &dyn Progress = &self.progress;
-        self.progress.watcher.trying(&text, &self.place(), Some(self.left()));
+        self.progress.watcher().trying(&text, &self.place(), Some(self.left()));
         let is_worth_timing = |measured: &Measurement| self.is_worth_timing(measured);
         let (measured, attempt) = self.lab.measure(pipeline, Some(&self.output), is_worth_timing, progress)?;
         self.record(measured.clone(), attempt)?;
@@ -205,7 +174,7 @@ impl Hunt {
             let text =
                 format!("{:.0} s: {}: {}", self.start.elapsed().as_secs_f64(), self.describe(best), best.pipeline);
             drop(found);
-            self.progress.watcher.says(&text);
+            self.progress.watcher().says(&text);
         }
         Ok(())
     }
@@ -229,7 +198,7 @@ impl Hunt {
             };
             let Some(best) = best else { return Ok(()) };
             let pipeline: Pipeline = best.pipeline.parse()?;
-            self.progress.watcher.trying(&best.pipeline, "making the best of before again", Some(self.left()));
+            self.progress.watcher().trying(&best.pipeline, "making the best of before again", Some(self.left()));
             let progress: &dyn Progress = &self.progress;
             let (measured, attempt) = self.lab.measure(&pipeline, Some(&self.output), |_| false, progress)?;
             let mut found = self.found();
@@ -254,7 +223,7 @@ impl Hunt {
             if !is_as_known {
                 let text =
                     format!("the cache does not tell what `{}` gives here: it was measured again", best.pipeline);
-                self.progress.watcher.says(&text);
+                self.progress.watcher().says(&text);
             }
         }
     }

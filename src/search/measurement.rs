@@ -96,6 +96,12 @@ impl Measurement {
         self.bytes.is_some() && self.obstacle.is_none() && self.drift.as_ref().is_none_or(holds)
     }
 
+    /// Whether two results differ in nothing but how they are written down, such as the pipeline they remember: any difference
+    /// in time is the clock's.
+    pub(super) fn does_the_same(&self, other: &Self) -> bool {
+        self.is_sound() && other.is_sound() && self.operators == other.operators && self.drift == other.drift
+    }
+
     /// The least signal-to-noise ratio of any output in decibels; infinite where all values are equal, `None` where there is
     /// no sound result.
     pub fn snr_db(&self) -> Option<f64> {

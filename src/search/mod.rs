@@ -10,6 +10,7 @@ mod budget;
 mod cache;
 mod front;
 mod gallery;
+mod halt;
 mod hunt;
 mod integers;
 mod lab;

@@ -137,6 +137,8 @@ impl Objective {
                 left.push(place);
             }
         }
+        let holding = left.clone();
+        left.retain(|&place| !holding.iter().any(|&other| is_spare(measured, place, other)));
         let aims = self.aims();
         for aim in aims {
             let cost = |place: usize| cost(aim, measured[place]);
@@ -166,6 +168,12 @@ impl Objective {
         }
         Ok(nearest)
     }
+}
+
+/// Whether another result does the same in fewer bytes, or in as many and was there first.
+pub(super) fn is_spare(measured: &[&Measurement], place: usize, other: usize) -> bool {
+    let less = |place: usize| (measured[place].bytes, place);
+    place != other && measured[place].does_the_same(measured[other]) && less(other) < less(place)
 }
 
 /// The less, the better.

@@ -1,7 +1,6 @@
 //! The best result within a budget, found in a given time, with the best so far on disk throughout.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,13 +10,14 @@ use serde::Serialize;
 use super::Watcher;
 use super::budget::Budget;
 use super::gallery::{Gallery, Picture};
-use super::hunt::{Found, Halting, Hunt, Stop};
+use super::halt::Halting;
+use super::hunt::{Found, Hunt, Stop};
 use super::lab::Lab;
 use super::measurement::Measurement;
 use super::objective::Objective;
 use crate::backend::BackendChoice;
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{abandon, is_same_place};
+use crate::output::is_same_place;
 use crate::pass::Progress;
 use crate::pass::pipeline::{Pipeline, Step};
 use crate::shrink::{ModelReport, ShrinkOptions, TOOL};
@@ -134,7 +134,7 @@ pub fn within_budget(path: &Path, options: &BudgetOptions, watcher: Arc<dyn Watc
         front: options.front.clone(),
         gallery,
         found,
-        progress: Halting { watcher, is_over: AtomicBool::new(false) },
+        progress: Halting::new(watcher),
         start,
         deadline: start + options.max_time,
     });
@@ -155,38 +155,32 @@ fn open(path: &Path, base: ShrinkOptions, cache: &Path, progress: &dyn Progress)
     Lab::open(path, base, Some(cache), progress)
 }
 
-/// Runs the search in a thread of its own, which is left to itself once time is up: a pass cannot be stopped. Answers
-/// whether time was up. With `forces`, it is waited for where nothing holds to the budget, to write the nearest.
+/// Runs the search in a thread of its own, and halts it once time is up. Answers whether time was up. With `forces`, it is
+/// waited for where nothing holds to the budget, to write the nearest.
 fn run(hunt: &Arc<Hunt>, forces: bool) -> Result<bool> {
-    let (done, ended) = channel();
+    let (done, ended) = channel::<()>();
     let searching = hunt.clone();
     let thread = std::thread::spawn(move || {
-        let result = searching.run().and_then(|()| searching.settle());
-        // Nobody may be waiting any more.
-        let _ = done.send(result);
+        // Dropped at the end, whatever that is.
+        let _done = done;
+        searching.run().and_then(|()| searching.settle())
     });
-    let mut result = ended.recv_timeout(hunt.left());
-    if matches!(result, Err(RecvTimeoutError::Timeout)) {
+    if matches!(ended.recv_timeout(hunt.left()), Err(RecvTimeoutError::Timeout)) {
         let found = hunt.found();
         let is_written = if found.best().is_some() { found.is_settled() } else { !forces };
+        // Something is to be on disk, and what is best: else it is being made, or will be.
         if is_written && !found.measured.is_empty() {
-            hunt.progress.is_over.store(true, Ordering::Release);
-            abandon(&hunt.output);
-            return Ok(true);
+            hunt.progress.halt();
         }
-        // Something is to be on disk, and what is best: it is being made, or will be.
-        drop(found);
-        result = ended.recv().map_err(|_| RecvTimeoutError::Disconnected);
     }
-    let result = result.map_err(|_| {
-        Error::new(ErrorKind::BrokenPass, "a pass ended the search by a panic")
-            .help("this is a defect of onnx-shrink: please report it; the best result so far is on disk")
-    })?;
-    let _ = thread.join();
-    match result {
-        Ok(()) => Ok(false),
-        Err(Stop::TimeIsUp) => Ok(true),
-        Err(Stop::Failed(error)) => Err(error),
+    // The thread ends before the process does: a runtime that is still at work would not survive that.
+    match thread.join() {
+        Ok(Ok(())) => Ok(false),
+        Ok(Err(Stop::TimeIsUp)) => Ok(true),
+        Ok(Err(Stop::Failed(error))) => Err(error),
+        Err(_) if hunt.progress.is_halted() => Ok(true),
+        Err(_) => Err(Error::new(ErrorKind::BrokenPass, "a pass ended the search by a panic")
+            .help("this is a defect of onnx-shrink: please report it; the best result so far is on disk")),
     }
 }
 
