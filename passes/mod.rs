@@ -63,7 +63,7 @@ pub const ALL: &[PassInfo] = &[
     layers::INFO,
     channels::INFO,
     quant8::INFO,
-    quant8::sixteen::INFO,
+    quant8::quant16::INFO,
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,

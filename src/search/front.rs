@@ -44,6 +44,7 @@ impl Point {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::pass::Effect;
     use crate::search::Speed;
     use crate::validate::{Comparison, DriftReport};
 
@@ -64,7 +65,7 @@ pub(super) mod tests {
             // Two of another size are not the same.
             operators: Some(bytes),
             sha256: Some(format!("{bytes} {error} {ratio:?}")),
-            effect: None,
+            effect: Some(Effect::Lossy),
             drift: Some(drift),
             obstacle: None,
             speed: ratio.map(|ratio| Speed { ratio, interval95: (ratio, ratio), ms: None, laps: 9 }),
