@@ -36,7 +36,7 @@ impl Source<'_> {
         let message = error.message();
         // What serde says: unknown field `pipline`, expected one of `model`, `pipeline`
         let mut quoted = message.split('`').skip(1).step_by(2);
-        let start = self.text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+        let start = self.text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
         let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
         let ours = match message.strip_prefix("unknown field ").and(quoted.next()) {
             Some(key) => {
