@@ -64,7 +64,7 @@ pub(super) mod tests {
             // Two of another size are not the same.
             operators: Some(bytes),
             sha256: Some(format!("{bytes} {error} {ratio:?}")),
-            effect: None,
+            effect: Some(crate::pass::Effect::Lossy),
             drift: Some(drift),
             obstacle: None,
             speed: ratio.map(|ratio| Speed { ratio, interval95: (ratio, ratio), ms: None, laps: 9 }),
