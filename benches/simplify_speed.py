@@ -2,10 +2,12 @@
 """Wall time and memory of `simplify` without validation, against the tools that do the same.
 
     pip install onnx==1.23.2 numpy onnxsim==0.8.1 onnxslim==0.1.98 onnxoptimizer==0.4.2
-    cargo build --release && python3 benches/simplify_speed.py MODEL.onnx... [--nodes 20000] [--rounds 5]
+    cargo build --release && python3 benches/simplify_speed.py MODEL.onnx... [--nodes 20000] [--rounds 5] [--apart]
 
 Every run is a process of its own, called as users call it: no tool checks its result by running it, and ours is told not to.
-Runs are interleaved, so that load from elsewhere meets all alike. Prints median seconds on the clock and of the processor
+Runs are interleaved, so that load from elsewhere meets all alike: each finds the caches of the processor as the others left
+them. With `--apart` all runs of a tool follow one another, as benchmarks of commands mostly have it. No run finds an output to
+replace: what that takes is the file system's. Prints median seconds on the clock and of the processor
 (which load from elsewhere hardly changes), the peak of resident memory (VmHWM, which counts the pages of the mapped input),
 what part of the fastest peer's time ours is, and the peak beside a budget of 1.5 times the file plus 50 MB. A peer that
 fails is said to; it counts for nothing.
@@ -16,6 +18,7 @@ time grows with the size alone; the peers run on the one in the middle, once. Ne
 """
 import argparse
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -57,17 +60,21 @@ def commands(binary, model, out):
     }
 
 
-def compare(binary, model, rounds, folder, warm=True):
+def compare(binary, model, rounds, folder, warm=True, is_apart=False):
     """Runs every tool so many times and prints a line for each."""
-    runs = {tool: [] for tool in commands(binary, model, "")}
+    out = pathlib.Path(folder, "out.onnx")
+    called = commands(binary, model, str(out))
+    runs = {tool: [] for tool in called}
     failed = set()
-    for number in range(rounds + warm):
-        for tool, command in commands(binary, model, os.path.join(folder, "out.onnx")).items():
-            run = Run(command)
-            if run.code != 0:
-                failed.add(tool)
-            elif number >= warm:  # the first round warms the page cache
-                runs[tool].append(run)
+    # The first run of each warms the page cache.
+    order = [(number, tool) for number in range(rounds + warm) for tool in called]
+    for number, tool in sorted(order, key=lambda turn: list(called).index(turn[1])) if is_apart else order:
+        out.unlink(missing_ok=True)
+        run = Run(called[tool])
+        if run.code != 0:
+            failed.add(tool)
+        elif number >= warm:
+            runs[tool].append(run)
     size = os.path.getsize(model)
     budget = BUDGET_FACTOR * size + BUDGET_BYTES
     print(f"{os.path.basename(model)}, {size / 1e6:.1f} MB")
@@ -186,12 +193,13 @@ def main():
     parser.add_argument("--bin", default="target/release/onnx-shrink")
     parser.add_argument("--nodes", type=int, default=20000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--apart", action="store_true", help="all runs of a tool one after the other")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out on the generated model")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
         for model in options.models:
-            compare(options.bin, model, options.rounds, folder)
+            compare(options.bin, model, options.rounds, folder, is_apart=options.apart)
         path = os.path.join(folder, "transformer.onnx")
         for count in [options.nodes // 2, options.nodes, options.nodes * 2]:
             nodes = generate(path, count)

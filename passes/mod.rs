@@ -4,6 +4,7 @@ mod bf16;
 mod channels;
 mod cluster;
 mod common;
+mod compress;
 mod dce;
 mod dedup_initializers;
 mod eliminate_carried;
@@ -67,6 +68,7 @@ pub const ALL: &[PassInfo] = &[
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,
+    compress::INFO,
     fp16::INFO,
     bf16::INFO,
 ];

@@ -74,6 +74,7 @@ pub mod reduce;
 pub mod report;
 pub mod search;
 pub mod shrink;
+mod units;
 pub mod validate;
 pub mod verify;
 

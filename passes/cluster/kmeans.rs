@@ -18,7 +18,7 @@ const MAX_ROUNDS: usize = 200;
 
 /// Where clusters begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(in crate::passes) enum Start {
     /// Where the error is least; what is left for k-means to do is to look at all numbers and not at groups of them.
     Optimal,
     /// Evenly over the range: large weights, which matter most, keep values of their own.
@@ -31,27 +31,51 @@ pub(super) enum Start {
 
 /// Values in ascending order, and for each number which of them stands for it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Codebook {
-    pub(super) values: Vec<f32>,
-    pub(super) codes: Vec<u8>,
+pub(in crate::passes) struct Codebook {
+    pub(in crate::passes) values: Vec<f32>,
+    pub(in crate::passes) codes: Vec<u8>,
     /// Sums of squares of the numbers, and of what is lost of them.
-    pub(super) signal: f64,
-    pub(super) error: f64,
+    pub(in crate::passes) signal: f64,
+    pub(in crate::passes) error: f64,
 }
 
 /// At most `count` values (2 to 256) for finite numbers.
-pub(super) fn codebook(numbers: &[f32], count: usize, start: Start, seed: u64) -> Codebook {
+pub(in crate::passes) fn codebook(numbers: &[f32], count: usize, start: Start, seed: u64) -> Codebook {
     let mut sorted: Vec<f32> = numbers.iter().copied().filter(|&number| number != 0.0).collect();
     sorted.par_sort_unstable_by(f32::total_cmp);
     let has_zeros = sorted.len() < numbers.len();
+    assign(numbers, values(&sorted, has_zeros, count, |runs, count| runs.begin(start, &sorted, count, seed), |_| 1.0))
+}
+
+/// At most `count` values (2 to 256) for finite numbers, errors of which count for so much each; ascending. The search begins
+/// where the error is least were all to count the same.
+pub(in crate::passes) fn weighted_values(numbers: &[f32], counts: &[f32], count: usize) -> Vec<f32> {
+    let pairs = numbers.iter().copied().zip(counts.iter().copied());
+    let mut pairs: Vec<(f32, f32)> = pairs.filter(|&(number, _)| number != 0.0).collect();
+    pairs.par_sort_by(|a, b| a.0.total_cmp(&b.0));
+    let has_zeros = pairs.len() < numbers.len();
+    let sorted: Vec<f32> = pairs.iter().map(|pair| pair.0).collect();
+    let weight = |place: usize| f64::from(pairs.get(place).map_or(0.0, |pair: &(f32, f32)| pair.1));
+    values(&sorted, has_zeros, count, |_, count| optimal::means(&sorted, count), weight)
+}
+
+/// Values for sorted numbers that are not zero, and zero where there were any.
+fn values(
+    sorted: &[f32],
+    has_zeros: bool,
+    count: usize,
+    begin: impl FnOnce(&Runs, usize) -> Vec<f64>,
+    weight: impl Fn(usize) -> f64,
+) -> Vec<f32> {
     let count = count.clamp(2, 256) - usize::from(has_zeros);
-    let mut distinct = sorted.clone();
+    let mut distinct = sorted.to_vec();
     distinct.dedup();
     let mut values = match distinct.len() <= count {
         true => distinct,
         false => {
-            let runs = Runs::of(&sorted);
-            runs.settle(runs.begin(start, &sorted, count, seed))
+            let runs = Runs::of(sorted, weight);
+            let first = begin(&runs, count);
+            runs.settle(first)
         }
     };
     if has_zeros {
@@ -59,7 +83,7 @@ pub(super) fn codebook(numbers: &[f32], count: usize, start: Start, seed: u64) -
         values.sort_by(f32::total_cmp);
     }
     values.dedup();
-    assign(numbers, values)
+    values
 }
 
 /// The nearest value for each number; zeros take no other than zero where there is one, since none is nearer.
@@ -84,13 +108,20 @@ struct Runs {
 }
 
 impl Runs {
-    fn of(sorted: &[f32]) -> Self {
+    /// `weight` says what a number in that place counts for.
+    fn of(sorted: &[f32], weight: impl Fn(usize) -> f64) -> Self {
         let (mut means, mut counts, mut sums) = (Vec::new(), vec![0.0], vec![0.0]);
-        let (mut count, mut sum) = (0.0, 0.0);
+        let (mut count, mut sum, mut place) = (0.0, 0.0, 0);
         for group in sorted.chunks(sorted.len().div_ceil(MAX_GROUPS).max(1)) {
-            let total: f64 = group.iter().copied().map(f64::from).sum();
-            means.push(total / group.len() as f64);
-            count += group.len() as f64;
+            let (mut total, mut weights) = (0.0, 0.0);
+            for &number in group {
+                let weight = weight(place).max(f64::MIN_POSITIVE);
+                total += f64::from(number) * weight;
+                weights += weight;
+                place += 1;
+            }
+            means.push(total / weights);
+            count += weights;
             sum += total;
             counts.push(count);
             sums.push(sum);
@@ -173,6 +204,16 @@ mod tests {
         let found = codebook(&numbers, 4, Start::Optimal, 0);
         assert_eq!((found.values, found.error), (vec![-1.0, 0.0, 0.5, 2.0], 0.0));
         assert_eq!(found.codes, [2, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn values_go_where_errors_count() {
+        let numbers: Vec<f32> = (1..=1000).map(|i| i as f32 / 1000.0).collect();
+        let counts: Vec<f32> = numbers.iter().map(|&number| if number > 0.9 { 1000.0 } else { 1.0 }).collect();
+        let above = |values: &[f32]| values.iter().filter(|&&value| value > 0.9).count();
+        let (even, weighted) = (weighted_values(&numbers, &vec![1.0; 1000], 8), weighted_values(&numbers, &counts, 8));
+        assert_eq!(even, codebook(&numbers, 8, Start::Optimal, 0).values);
+        assert!(above(&even) <= 1 && above(&weighted) >= 3, "{weighted:?}");
     }
 
     #[test]

@@ -20,11 +20,11 @@
 //! Inner graphs and functions, whose tensors are not measured, get 256 values.
 
 mod coded;
-mod kmeans;
+pub(in crate::passes) mod kmeans;
 mod levels;
 mod optimal;
 mod options;
-mod sparse;
+pub(in crate::passes) mod sparse;
 
 use rayon::prelude::*;
 

@@ -32,7 +32,7 @@ const NAMES: u64 = 36;
 
 /// Weights as they are stored.
 #[derive(Debug, Clone)]
-pub(super) struct Sparse {
+pub(in crate::passes) struct Sparse {
     /// `[lines, bytes of a line]`
     mask: Tensor,
     codes: Tensor,
@@ -46,7 +46,7 @@ impl Sparse {
     ///
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
-    pub(super) fn new(weights: &Weights, book: &Codebook, scratch: &Scratch) -> Result<Option<Self>> {
+    pub(in crate::passes) fn new(weights: &Weights, book: &Codebook, scratch: &Scratch) -> Result<Option<Self>> {
         let Some(zero) = book.values.iter().position(|&value| value == 0.0) else { return Ok(None) };
         let is_there = |code: u8| usize::from(code) != zero;
         // What comes behind the zero moves up.
@@ -70,13 +70,13 @@ impl Sparse {
     }
 
     /// Bytes in the file, with what restores the weights.
-    pub(super) fn stored_bytes(&self, name: &str) -> u64 {
+    pub(in crate::passes) fn stored_bytes(&self, name: &str) -> u64 {
         let parts = self.mask.byte_len() + self.codes.byte_len() + self.table.byte_len();
         parts + (256 * BITS) as u64 + OVERHEAD_BYTES + NAMES * name.len() as u64
     }
 
     /// How weights are stored, in words.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::passes) fn describe(&self) -> String {
         match self.per_byte {
             1 => "a bit for each and a code in a byte for those that are not zero".to_owned(),
             several => format!("a bit for each and {several} codes in a byte for those that are not zero"),
@@ -87,7 +87,7 @@ impl Sparse {
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn put(&self, graph: &mut Graph, weights: &Weights) -> Result<()> {
+    pub(in crate::passes) fn put(&self, graph: &mut Graph, weights: &Weights) -> Result<()> {
         let Weights { value, reader, tensor, .. } = weights;
         let name = graph.value(*value).name().to_owned();
         let whole = |numbers: &[i64]| Tensor::from_i64(vec![numbers.len() as u64], numbers);

@@ -52,6 +52,50 @@ pub(in crate::passes) fn choose<L>(items: &[Item<L>], budget: f64) -> Vec<usize>
     chosen
 }
 
+/// More options together than this are not exchanged: every pair of them would be looked at.
+const MAX_EXCHANGED: usize = 3000;
+
+/// Makes a choice cheaper by taking a lower option of one item, and where that adds too much noise, a higher one of another,
+/// as long as there is such a pair. The rule of [`choose`] sees one change at a time.
+pub(in crate::passes) fn exchange<L>(items: &[Item<L>], mut chosen: Vec<usize>, budget: f64) -> Vec<usize> {
+    if items.iter().map(|item| item.options.len()).sum::<usize>() > MAX_EXCHANGED {
+        return chosen;
+    }
+    let outputs = outputs(items);
+    loop {
+        let noise: Vec<f64> = (0..outputs).map(|output| noise_of(items, &chosen, output)).collect();
+        let step = |item: usize, option: usize, output: usize| {
+            let of = |option: usize| items[item].options[option].noise.get(output).copied().unwrap_or(0.0);
+            of(option) - of(chosen[item])
+        };
+        let paid = |item: usize, option: usize| items[item].options[option].cost - cost(items, &chosen, item);
+        let mut best: Option<(f64, Vec<(usize, usize)>)> = None;
+        let mut offer = |saved: f64, changes: &[(usize, usize)]| {
+            let fits = || {
+                let added = |output| changes.iter().map(|&(item, option)| step(item, option, output)).sum::<f64>();
+                (0..outputs).all(|output| noise[output] + added(output) <= budget)
+            };
+            // A saving of a byte is worth an exchange, a rounding error is not.
+            if saved >= 1.0 && best.as_ref().is_none_or(|(most, _)| saved > *most) && fits() {
+                best = Some((saved, changes.to_vec()));
+            }
+        };
+        for item in 0..items.len() {
+            for lower in 0..chosen[item] {
+                let saved = -paid(item, lower);
+                offer(saved, &[(item, lower)]);
+                for other in (0..items.len()).filter(|&other| other != item) {
+                    for higher in chosen[other] + 1..items[other].options.len() {
+                        offer(saved - paid(other, higher), &[(item, lower), (other, higher)]);
+                    }
+                }
+            }
+        }
+        let Some((_, changes)) = best else { return chosen };
+        changes.into_iter().for_each(|(item, option)| chosen[item] = option);
+    }
+}
+
 /// The noise of the worst output for these options, were the noises of single tensors to add up.
 pub(in crate::passes) fn predict<L>(items: &[Item<L>], chosen: &[usize]) -> f64 {
     (0..outputs(items)).map(|output| noise_of(items, chosen, output)).fold(0.0, f64::max)
@@ -65,6 +109,19 @@ pub(in crate::passes) fn predict<L>(items: &[Item<L>], chosen: &[usize]) -> f64 
 pub(in crate::passes) fn settle<L, T>(
     items: &[Item<L>],
     budget: f64,
+    run: impl FnMut(&[usize]) -> Result<(f64, T)>,
+) -> Result<Option<T>> {
+    settle_by(items, budget, |budget| choose(items, budget), run)
+}
+
+/// The same with another rule for the choice within a budget.
+///
+/// # Errors
+/// Passes on what `run` returns.
+pub(in crate::passes) fn settle_by<L, T>(
+    items: &[Item<L>],
+    budget: f64,
+    choose: impl Fn(f64) -> Vec<usize>,
     mut run: impl FnMut(&[usize]) -> Result<(f64, T)>,
 ) -> Result<Option<T>> {
     // Noise of all together over the sum of the noises of each alone: 1 where they are independent. It is bracketed: the
@@ -73,7 +130,7 @@ pub(in crate::passes) fn settle<L, T>(
     let mut correction = 1.0;
     let mut best: Option<T> = None;
     for _ in 0..MAX_CHOICES {
-        let chosen = choose(items, budget / correction);
+        let chosen = choose(budget / correction);
         let (noise, result) = run(&chosen)?;
         let predicted = predict(items, &chosen);
         tracing::debug!(noise, budget, correction, predicted, "a choice of levels was run");
@@ -167,6 +224,16 @@ mod tests {
         // The first change is the better bargain, but does not do; the second does alone.
         let items = [item(&[(1.0, 0.0), (0.0, 0.1)]), item(&[(5.0, 0.0), (0.0, 5.0)])];
         assert_eq!(choose(&items, 1.0), [0, 1]);
+    }
+
+    #[test]
+    fn a_pair_is_exchanged_where_that_is_cheaper() {
+        // Greedily the first item goes up, which saves most noise for its cost; the second alone would do for less.
+        let items = [item(&[(4.0, 0.0), (0.0, 10.0)]), item(&[(4.0, 0.0), (1.5, 7.0), (0.0, 20.0)])];
+        assert_eq!(choose(&items, 6.0), [1, 0]);
+        assert_eq!(exchange(&items, vec![1, 0], 6.0), [0, 1]);
+        assert_eq!(exchange(&items, vec![1, 2], 9.0), [0, 0]);
+        assert_eq!(exchange(&items, vec![1, 0], 4.0), [1, 0]);
     }
 
     #[test]

@@ -70,6 +70,17 @@ impl Feedback {
         &self.importance
     }
 
+    /// For each place of a row, the root of what is lost there for an error of 1 that the weights after it make up for: what
+    /// SparseGPT prunes by (Frantar, Alistarh 2023, section 3.2).
+    pub(in crate::passes) fn stiffness(&self) -> Vec<f32> {
+        let depth = self.order.len();
+        let mut found = vec![0.0; depth];
+        for (turn, &place) in self.order.iter().enumerate() {
+            found[place] = 1.0 / self.factor[turn * (depth + 1)];
+        }
+        found
+    }
+
     /// Rounds a few rows that are multiplied by the inputs with these moments. `round` is given the number of the row, the
     /// place in it and what the weight has become, and says which level that gets and what the level stands for.
     pub(in crate::passes) fn carry(

@@ -28,6 +28,7 @@ pub(super) mod pattern;
 pub(super) mod producer;
 pub(super) mod reduction;
 pub(super) mod role;
+pub(super) mod rows;
 pub(super) mod size;
 pub(super) mod stages;
 pub(super) mod stored;

@@ -1,11 +1,11 @@
 //! Weights of which each is zero, or a scale, or its negative.
 
-use super::plan::Candidate;
 use super::threshold::{Rule, Split};
 use crate::error::Result;
 use crate::ir::{Graph, Tensor};
 use crate::pass::Scratch;
 use crate::passes::common::lookup::Lookup;
+use crate::passes::common::rows::Rowed;
 
 /// Rows of levels, and the scale of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ impl Coded {
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
     pub(super) fn new(
-        candidate: &Candidate,
+        candidate: &Rowed,
         rows: &[f32],
         levels: &Levels,
         is_shared: bool,
@@ -94,7 +94,7 @@ impl Coded {
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn put(&self, original: &Graph, copy: &mut Graph, candidate: &Candidate) -> Result<()> {
+    pub(super) fn put(&self, original: &Graph, copy: &mut Graph, candidate: &Rowed) -> Result<()> {
         if let (Some(bias), Some(shifts)) = (candidate.bias, &self.shifts) {
             bias.shift(original, copy, shifts)?;
         }

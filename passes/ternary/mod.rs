@@ -34,12 +34,12 @@ use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::goal::worst;
 use crate::passes::common::holdout::Part;
+use crate::passes::common::rows::Rowed;
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
 use levels::Level;
 use options::Settings;
-use plan::Candidate;
 
 /// What a user reads about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -88,9 +88,9 @@ impl Pass for Ternary {
 
 impl Ternary {
     /// The weights that get smaller, by their own magnitudes.
-    fn candidates(&self, graph: &Graph, cx: &mut Cx<'_>) -> Result<(Vec<Candidate>, Vec<Coded>)> {
+    fn candidates(&self, graph: &Graph, cx: &mut Cx<'_>) -> Result<(Vec<Rowed>, Vec<Coded>)> {
         let found = plan::candidates(graph, &self.settings, cx);
-        let coded = found.par_iter().map(|candidate| candidate.coded(&self.settings, cx.env.scratch));
+        let coded = found.par_iter().map(|candidate| plan::coded(candidate, &self.settings, cx.env.scratch));
         let coded = coded.collect::<Result<Vec<Coded>>>()?;
         let (mut candidates, mut gaining) = (Vec::new(), Vec::new());
         for (candidate, coded) in found.into_iter().zip(coded) {
@@ -110,7 +110,7 @@ impl Ternary {
     fn closest(
         &self,
         model: &Model,
-        candidates: &[Candidate],
+        candidates: &[Rowed],
         plain: Vec<Coded>,
         parts: Option<(&dyn Samples, &dyn Samples)>,
         cx: &mut Cx<'_>,
@@ -150,7 +150,7 @@ impl Ternary {
     fn levels(
         &self,
         model: &Model,
-        coded: (&[Candidate], &[Coded]),
+        coded: (&[Rowed], &[Coded]),
         samples: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Level>> {
@@ -164,7 +164,7 @@ impl Ternary {
 fn put(
     original: &Graph,
     graph: &mut Graph,
-    (candidate, coded): (&Candidate, &Coded),
+    (candidate, coded): (&Rowed, &Coded),
     is_shared: bool,
     cx: &mut Cx<'_>,
 ) -> Result<()> {

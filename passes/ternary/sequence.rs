@@ -3,12 +3,13 @@
 use super::coded::Coded;
 use super::fit;
 use super::options::Settings;
-use super::plan::Candidate;
+use super::plan;
 use crate::calib::{self, Layer};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
+use crate::passes::common::rows::Rowed;
 use crate::passes::common::stages::{in_order, stages};
 
 /// Stages between which the models are run again, at most: each costs all samples.
@@ -20,7 +21,7 @@ const MAX_STAGES: usize = 32;
 /// Fails where no backend can run the model, or a sample cannot be read or run.
 pub(super) fn coded(
     model: &Model,
-    candidates: &[Candidate],
+    candidates: &[Rowed],
     settings: &Settings,
     samples: &dyn Samples,
     env: &Env<'_>,
@@ -28,7 +29,7 @@ pub(super) fn coded(
     let mut copy = model.clone();
     let mut found: Vec<Option<Coded>> = vec![None; candidates.len()];
     for (index, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| candidate.layer.is_none()) {
-        let coded = candidate.coded(settings, env.scratch)?;
+        let coded = plan::coded(candidate, settings, env.scratch)?;
         coded.put(&model.graph, &mut copy.graph, candidate)?;
         found[index] = Some(coded);
     }
@@ -45,7 +46,7 @@ pub(super) fn coded(
                 let (is_centred, is_shared) = (candidate.bias.is_some(), settings.is_shared);
                 let coded = match moments.of(layer).and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
                     Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch)?,
-                    None => candidate.coded(settings, env.scratch)?,
+                    None => plan::coded(candidate, settings, env.scratch)?,
                 };
                 coded.put(&model.graph, &mut copy.graph, candidate)?;
                 found[*index] = Some(coded);

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use super::measurement::Measurement;
 use super::speed::Speed;
 use crate::error::{Error, Result, did_you_mean};
+use crate::units::{BYTES, number};
 use crate::validate::Gate;
 
 /// A bound on one thing.
@@ -222,24 +223,6 @@ fn term(name: &str, value: &str) -> Option<Term> {
 }
 
 const SHARES: &[(&str, f64)] = &[("%", 0.01), ("", 1.0)];
-
-const BYTES: &[(&str, f64)] = &[
-    ("KiB", 1024.0),
-    ("MiB", 1_048_576.0),
-    ("GiB", 1_073_741_824.0),
-    ("kB", 1e3),
-    ("KB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("B", 1.0),
-    ("", 1.0),
-];
-
-/// A number with one of the units, the first that fits, in the unit's measure.
-fn number(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let (number, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
-    number.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| number * factor)
-}
 
 fn positive(number: f64) -> Option<f64> {
     (number > 0.0).then_some(number)

@@ -1,0 +1,337 @@
+//! Shared values for rows of weights, and which of them each weight gets.
+//!
+//! Values are the best for the weights by themselves (k-means); weights are given theirs one after the other, each error made
+//! up for by those that are left (GPTQ); scales are fitted to that and weights rounded again.
+
+use rayon::prelude::*;
+
+use super::form::Shared;
+use crate::calib::{Gram, PairGram};
+use crate::passes::cluster::kmeans::weighted_values;
+use crate::passes::common::feedback::Feedback;
+use crate::passes::common::least_squares::Equations;
+
+/// Rows that are rounded together, so that a row of the factor is read once for all of them.
+const TILE_ROWS: usize = 16;
+
+/// How often rows are rounded, each time but the first with scales fitted to the round before.
+const ROUNDS: usize = 2;
+
+/// Rows that read the same inputs, and what is known of those.
+#[derive(Debug)]
+pub(super) struct Group {
+    equations: Equations,
+    feedback: Feedback,
+    /// How much an error at each place of a row counts for.
+    stiffness: Vec<f32>,
+    /// The best rows of any values.
+    wanted: Vec<f32>,
+}
+
+impl Group {
+    fn new(equations: Equations, rows_seen: u64, wanted: Vec<f32>) -> Option<Self> {
+        let feedback = Feedback::new(&equations.own, equations.dim, rows_seen)?;
+        let stiffness = feedback.stiffness();
+        Some(Self { equations, feedback, stiffness, wanted })
+    }
+
+    /// Rows that go on reading what they did; `None` where the moments do not serve.
+    pub(super) fn plain(rows: &[f32], gram: &Gram, is_centred: bool) -> Option<Self> {
+        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+        let equations = Equations::plain(gram, &original, is_centred)?;
+        Self::new(equations, gram.rows(), rows.to_vec())
+    }
+
+    /// Rows that read what compressed layers hand on, towards what they gave in the original.
+    pub(super) fn corrected(rows: &[f32], pair: &PairGram, is_centred: bool) -> Option<Self> {
+        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+        let equations = Equations::corrected(pair, &original, is_centred)?;
+        // What is pruned stays so.
+        let stays: Vec<bool> = rows.iter().map(|&weight| weight != 0.0).collect();
+        let wanted = equations.solve(&stays, &original)?;
+        Self::new(equations, pair.copy().rows(), wanted.into_iter().map(|weight| weight as f32).collect())
+    }
+
+    /// What the rows give, as a sum of squares.
+    pub(super) fn energy(&self) -> f64 {
+        let wanted: Vec<f64> = self.wanted.iter().copied().map(f64::from).collect();
+        self.equations.energy(&wanted)
+    }
+
+    /// `(H + d) v` for each row `v` of the unscaled values.
+    fn through(&self, rows: &[f32]) -> (Vec<f64>, Vec<f64>) {
+        let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+        let through = self.equations.through(&rows);
+        (rows, through)
+    }
+}
+
+/// Splits the rows of a tensor among the groups that read the same inputs; `None` where they do not come in such groups.
+pub(super) fn groups<'r, S: Sync>(
+    rows: &'r [f32],
+    of: &[S],
+    dim: impl Fn(&S) -> usize,
+    new: impl Fn(&'r [f32], &S) -> Option<Group> + Sync,
+) -> Option<Vec<Group>> {
+    let (depth, group_len) = (dim(of.first()?), rows.len() / of.len());
+    if depth == 0 || group_len == 0 || !group_len.is_multiple_of(depth) || rows.len() != group_len * of.len() {
+        return None;
+    }
+    of.par_iter().zip(rows.par_chunks(group_len)).map(|(one, rows)| new(rows, one)).collect()
+}
+
+/// Weights as codes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rounded {
+    /// In rows.
+    pub(super) codes: Vec<u8>,
+    /// Ascending.
+    pub(super) values: Vec<f32>,
+    /// One for each row; empty where values are not scaled.
+    pub(super) scales: Vec<f32>,
+    /// What the outputs of the layer lose, or the weights where nothing is known of those, as sums of squares.
+    pub(super) error: f64,
+    /// What the outputs of the rows are short of in the mean, where a bias is to make up for it.
+    pub(super) shifts: Option<Vec<f64>>,
+}
+
+/// How the weights of one tensor are rounded.
+struct Rows<'r> {
+    rows: &'r [f32],
+    depth: usize,
+    groups: Option<&'r [Group]>,
+    /// What is rounded: the rows, or what the groups want in their place.
+    wanted: Vec<f32>,
+    /// Weights that count for less than this are pruned.
+    threshold: f32,
+}
+
+/// Rows of so many weights with values of that form.
+pub(super) fn round(rows: &[f32], depth: usize, groups: Option<&[Group]>, form: Shared) -> Rounded {
+    let wanted: Vec<f32> = match groups {
+        Some(groups) => groups.iter().flat_map(|group| group.wanted.iter().copied()).collect(),
+        None => rows.to_vec(),
+    };
+    let mut all = Rows { rows, depth: depth.max(1), groups, wanted, threshold: 0.0 };
+    all.threshold = all.threshold(form.kept);
+    let mut scales = match form.is_scaled {
+        true => all.wanted.chunks(all.depth).map(root_mean_square).collect(),
+        false => vec![1.0; rows.len().div_ceil(all.depth)],
+    };
+    let values = all.values(&scales, form.values);
+    let mut codes = all.rounded(&values, &scales);
+    if form.is_scaled {
+        for _ in 1..ROUNDS {
+            scales = all.best_scales(&values, &codes, &scales);
+            codes = all.rounded(&values, &scales);
+        }
+        scales = all.best_scales(&values, &codes, &scales);
+    }
+    let restored = restore(&codes, &values, &scales, all.depth);
+    let (error, shifts) = all.lost(&restored);
+    Rounded { codes, values, scales: if form.is_scaled { scales } else { Vec::new() }, error, shifts }
+}
+
+/// The weights that codes stand for.
+pub(super) fn restore(codes: &[u8], values: &[f32], scales: &[f32], depth: usize) -> Vec<f32> {
+    let value = |code: u8| values.get(usize::from(code)).copied().unwrap_or_default();
+    let scale = |place: usize| scales.get(place / depth.max(1)).copied().unwrap_or(1.0);
+    codes.iter().enumerate().map(|(place, &code)| value(code) * scale(place)).collect()
+}
+
+/// Of the weights that are not zero; 1 where there are none.
+fn root_mean_square(row: &[f32]) -> f32 {
+    let squares: f64 = row.iter().map(|&weight| f64::from(weight).powi(2)).sum();
+    let count = row.iter().filter(|&&weight| weight != 0.0).count();
+    let root = (squares / count.max(1) as f64).sqrt() as f32;
+    if root.is_normal() { root } else { 1.0 }
+}
+
+/// The place of the nearest of ascending values.
+fn nearest(values: &[f32], weight: f32) -> usize {
+    let above = values.partition_point(|&value| value < weight);
+    let distance = |place: usize| values.get(place).map_or(f32::INFINITY, |&value| (value - weight).abs());
+    match above.checked_sub(1) {
+        Some(below) if distance(below) <= distance(above) => below,
+        _ => above.min(values.len().saturating_sub(1)),
+    }
+}
+
+impl Rows<'_> {
+    /// What a weight in that place counts for.
+    fn count(&self, place: usize, weight: f32) -> f32 {
+        let Some(groups) = self.groups else { return weight.abs() };
+        let group_len = self.rows.len() / groups.len().max(1);
+        let stiffness = groups.get(place / group_len.max(1)).and_then(|group| group.stiffness.get(place % self.depth));
+        weight.abs() * stiffness.copied().unwrap_or(1.0)
+    }
+
+    /// What the share of weights to keep count for at least.
+    fn threshold(&self, kept: f64) -> f32 {
+        if kept >= 1.0 || self.wanted.is_empty() {
+            return 0.0;
+        }
+        let mut counts: Vec<f32> =
+            self.wanted.iter().enumerate().map(|(place, &weight)| self.count(place, weight)).collect();
+        let pruned = (((1.0 - kept) * counts.len() as f64) as usize).min(counts.len().saturating_sub(1));
+        let (_, least, _) = counts.select_nth_unstable_by(pruned, f32::total_cmp);
+        *least
+    }
+
+    /// The best values for the weights that are kept, and zero where some are not.
+    fn values(&self, scales: &[f32], count: usize) -> Vec<f32> {
+        let scale = |place: usize| scales.get(place / self.depth).copied().unwrap_or(1.0);
+        let scaled =
+            |(place, &weight): (usize, &f32)| if self.is_kept(place, weight) { weight / scale(place) } else { 0.0 };
+        let scaled: Vec<f32> = self.wanted.iter().enumerate().map(scaled).collect();
+        let counts: Vec<f32> = (0..scaled.len()).map(|place| self.count(place, scale(place)).powi(2)).collect();
+        weighted_values(&scaled, &counts, count)
+    }
+
+    /// Whether a weight that has come to be this is not pruned.
+    fn is_kept(&self, place: usize, weight: f32) -> bool {
+        self.rows.get(place) != Some(&0.0) && (self.threshold == 0.0 || self.count(place, weight) >= self.threshold)
+    }
+
+    fn rounded(&self, values: &[f32], scales: &[f32]) -> Vec<u8> {
+        let zero = values.iter().position(|&value| value == 0.0);
+        let code = |place: usize, weight: f32, scale: f32| match zero.filter(|_| !self.is_kept(place, weight)) {
+            Some(zero) => zero,
+            None => nearest(values, weight / scale),
+        };
+        let Some(groups) = self.groups else {
+            let of = |(place, &weight): (usize, &f32)| code(place, weight, scales[place / self.depth]) as u8;
+            return self.wanted.par_iter().enumerate().map(of).collect();
+        };
+        let group_len = self.rows.len() / groups.len().max(1);
+        let mut levels = vec![0i8; self.rows.len()];
+        let tile = TILE_ROWS * self.depth;
+        let each = levels.par_chunks_mut(group_len.max(1)).zip(groups).enumerate();
+        each.for_each(|(number, (levels, group))| {
+            let tiles = levels.par_chunks_mut(tile).zip(group.wanted.par_chunks(tile)).enumerate();
+            tiles.for_each(|(turn, (levels, rows))| {
+                let first = number * group_len + turn * tile;
+                group.feedback.carry(levels, rows, |row, k, weight| {
+                    let place = first + row * self.depth + k;
+                    let scale = scales[place / self.depth];
+                    let code = code(place, weight, scale);
+                    (code as u8 as i8, values[code] * scale)
+                });
+            });
+        });
+        levels.into_iter().map(|level| level as u8).collect()
+    }
+
+    /// For each row the scale with which its values come closest to what is wanted.
+    fn best_scales(&self, values: &[f32], codes: &[u8], scales: &[f32]) -> Vec<f32> {
+        let unscaled = restore(codes, values, &[], self.depth);
+        let ratio = |above: f64, below: f64, before: f32| {
+            let best = (above / below) as f32;
+            if below > 0.0 && best.is_normal() { best } else { before }
+        };
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let Some(groups) = self.groups else {
+            let rows = self.wanted.par_chunks(self.depth).zip(unscaled.par_chunks(self.depth)).zip(scales);
+            return rows
+                .map(|((wanted, unscaled), &before)| {
+                    let products = wanted.iter().zip(unscaled).map(|(&a, &b)| f64::from(a) * f64::from(b));
+                    ratio(products.sum(), unscaled.iter().map(|&b| f64::from(b).powi(2)).sum(), before)
+                })
+                .collect();
+        };
+        let group_len = self.rows.len() / groups.len().max(1);
+        let rows_of_group = group_len / self.depth;
+        let of_group = |((group, unscaled), scales): ((&Group, &[f32]), &[f32])| {
+            let (rows, through) = group.through(unscaled);
+            let goals = group.equations.goals().chunks(self.depth);
+            let each = rows.chunks(self.depth).zip(through.chunks(self.depth)).zip(goals).zip(scales);
+            each.map(|(((row, through), goals), &before)| ratio(dot(row, goals), dot(row, through), before))
+                .collect::<Vec<f32>>()
+        };
+        let each = groups.iter().zip(unscaled.chunks(group_len)).zip(scales.chunks(rows_of_group.max(1)));
+        each.flat_map(of_group).collect()
+    }
+
+    /// What is lost, and what biases are to make up for.
+    fn lost(&self, restored: &[f32]) -> (f64, Option<Vec<f64>>) {
+        let lost = |wanted: &[f32], restored: &[f32]| -> Vec<f64> {
+            wanted.iter().zip(restored).map(|(&a, &b)| f64::from(a) - f64::from(b)).collect()
+        };
+        let Some(groups) = self.groups else {
+            return (lost(&self.wanted, restored).iter().map(|lost| lost.powi(2)).sum(), None);
+        };
+        let (mut error, mut shifts) = (0.0, Vec::new());
+        for (group, restored) in groups.iter().zip(restored.chunks(self.rows.len() / groups.len().max(1))) {
+            error += group.equations.energy(&lost(&group.wanted, restored));
+            let restored: Vec<f64> = restored.iter().copied().map(f64::from).collect();
+            shifts.extend(group.equations.shifts(&restored));
+        }
+        (error, Some(shifts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 7919 % 1013) as f32 - 506.0) * 1e-3 * if i / 32 % 2 == 0 { 1.0 } else { 8.0 })
+            .collect()
+    }
+
+    fn gram(dim: usize, count: usize) -> Gram {
+        let noise = |sample: usize, i: usize| ((sample * 7919 + i * 104_729) % 1013) as f64 / 506.0 - 1.0;
+        let mut gram = Gram::new(dim);
+        for sample in 0..count {
+            let mut x: Vec<f64> = (0..dim).map(|i| noise(sample, i)).collect();
+            (1..dim).for_each(|i| x[i] = 0.9 * x[i - 1] + 0.4 * x[i]);
+            gram.add(&x);
+        }
+        gram
+    }
+
+    fn form(values: usize, is_scaled: bool, kept: f64) -> Shared {
+        Shared { values, is_scaled, kept }
+    }
+
+    #[test]
+    fn scales_pay_where_rows_differ() {
+        let rows = rows(32 * 8);
+        let error = |is_scaled| round(&rows, 32, None, form(4, is_scaled, 1.0)).error;
+        assert!(error(true) < 0.5 * error(false), "{} {}", error(true), error(false));
+    }
+
+    #[test]
+    fn feedback_takes_less_from_the_outputs() {
+        let (rows, gram) = (rows(32 * 8), gram(32, 2000));
+        let groups =
+            groups(&rows, std::slice::from_ref(&gram), Gram::dim, |rows, gram| Group::plain(rows, gram, false));
+        let groups = groups.unwrap();
+        for form in [form(4, true, 1.0), form(6, false, 1.0), form(17, false, 0.28)] {
+            let fed = round(&rows, 32, Some(&groups), form);
+            let plain = round(&rows, 32, None, form);
+            let restored = restore(&plain.codes, &plain.values, &plain.scales, 32);
+            let all = Rows { rows: &rows, depth: 32, groups: Some(&groups), wanted: rows.clone(), threshold: 0.0 };
+            let (error, _) = all.lost(&restored);
+            assert!(fed.error < 0.7 * error, "{form:?}: {} against {error}", fed.error);
+        }
+    }
+
+    #[test]
+    fn zeros_stay_and_no_more_are_kept_than_asked() {
+        let mut rows = rows(32 * 8);
+        rows.iter_mut().step_by(3).for_each(|weight| *weight = 0.0);
+        let found = round(&rows, 32, None, form(17, false, 0.18));
+        let restored = restore(&found.codes, &found.values, &found.scales, 32);
+        assert!(restored.iter().step_by(3).all(|&weight| weight == 0.0));
+        let kept = restored.iter().filter(|&&weight| weight != 0.0).count() as f64 / restored.len() as f64;
+        assert!((kept - 0.18).abs() < 0.02, "{kept}");
+    }
+
+    #[test]
+    fn the_nearest_of_values_is_found() {
+        let values = [-2.0, 0.0, 1.0];
+        assert_eq!([-9.0, -1.1, -0.9, 0.4, 0.6, 7.0].map(|weight| nearest(&values, weight)), [0, 0, 1, 1, 2, 2]);
+    }
+}

@@ -1,0 +1,199 @@
+//! Which form each tensor gets: the fewest bytes for a drift, or the least noise for a size.
+
+use rayon::prelude::*;
+
+use super::coded::Coded;
+use super::form::Form;
+use super::menu::Menu;
+use super::options::{Goal, file_bytes, too_large};
+use crate::error::Result;
+use crate::ir::Model;
+use crate::pass::Cx;
+use crate::passes::common::choose::{Choice, Item, choose as choose_within, exchange, predict, settle_by};
+use crate::passes::common::drift::LEAST_MARGIN_DB;
+use crate::passes::common::goal::worst;
+use crate::passes::common::trial::Trial;
+use crate::validate::Comparison;
+
+/// A form in which a tensor is measured alone loses no more than this of what the layer gives, where there is one: noise
+/// grows in proportion only as long as it is small.
+const SMALL_LOSS: f64 = 0.1;
+
+/// How often the noise allowed is halved in search of what fits into a size, in decibels from the first to the last.
+const STEPS: usize = 50;
+const NOISES_DB: (f64, f64) = (-40.0, 160.0);
+
+/// How often a size is tried again with what names and shapes really take.
+const MAX_SIZES: usize = 6;
+
+/// The form of each tensor.
+#[derive(Debug, Clone)]
+pub(super) struct Chosen {
+    /// Places in menus.
+    pub(super) options: Vec<usize>,
+    /// What the tensors become; `None` for what has no codes.
+    pub(super) coded: Vec<Option<Coded>>,
+    /// The noise of the worst output.
+    pub(super) noise: f64,
+}
+
+/// What forms cost, in bytes and at the outputs.
+pub(super) struct Rate {
+    items: Vec<Item<usize>>,
+}
+
+impl Rate {
+    /// Measures what each tensor takes from the outputs.
+    ///
+    /// # Errors
+    /// Fails where no backend can run the model.
+    pub(super) fn new(model: &Model, menus: &[Menu], trial: &Trial<'_>, cx: &mut Cx<'_>) -> Result<Self> {
+        let env = cx.env;
+        env.progress.start("measuring layers", menus.len() as u64);
+        let items = (0..menus.len()).into_par_iter().map(|index| {
+            let menu = &menus[index];
+            let coded =
+                || menu.options.iter().enumerate().filter(|(_, offer)| offer.coded.is_some() && offer.error > 0.0);
+            let small = coded().find(|(_, offer)| offer.error <= SMALL_LOSS * menu.energy).or_else(|| coded().last());
+            let noise = match small {
+                Some((place, offer)) => {
+                    let mut places: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
+                    places[index] = place;
+                    let drift = trial.drift_alone(&draft(model, menus, &places, &of_menus(menus, &places))?)?;
+                    drift.iter().map(|output| Comparison::noise_to_signal(output) / offer.error).collect()
+                }
+                None => Vec::new(),
+            };
+            env.progress.advance(1);
+            Ok(item(menu, &noise))
+        });
+        let items = items.collect::<Result<Vec<Item<usize>>>>()?;
+        env.progress.finish();
+        Ok(Self { items })
+    }
+
+    /// The places in menus that are the cheapest for so much noise.
+    pub(super) fn within(&self, noise: f64) -> Vec<usize> {
+        exchange(&self.items, choose_within(&self.items, noise), noise)
+    }
+
+    /// The noise of the worst output, were that of single tensors to add up.
+    pub(super) fn predicted(&self, places: &[usize]) -> f64 {
+        predict(&self.items, places)
+    }
+
+    /// The bytes of tensors in these forms.
+    pub(super) fn cost(&self, places: &[usize]) -> f64 {
+        self.items
+            .iter()
+            .zip(places)
+            .filter_map(|(item, &place)| item.options.get(place))
+            .map(|choice| choice.cost)
+            .sum()
+    }
+
+    /// The places with the least noise that cost no more than `room` bytes; `None` where none do.
+    fn in_room(&self, room: f64) -> Option<Vec<usize>> {
+        let lowest = vec![0; self.items.len()];
+        let mut best = (self.cost(&lowest) <= room).then_some(lowest)?;
+        let (mut too_noisy, mut too_large) = NOISES_DB;
+        for _ in 0..STEPS {
+            let middle = (too_noisy + too_large) / 2.0;
+            let places = self.within(10f64.powf(-middle / 10.0));
+            if self.cost(&places) <= room {
+                too_noisy = middle;
+                best = places;
+            } else {
+                too_large = middle;
+            }
+        }
+        Some(best)
+    }
+}
+
+/// What a tensor can be, for what a unit of its error makes of the noise of each output.
+fn item(menu: &Menu, noise: &[f64]) -> Item<usize> {
+    let choice = |(level, offer): (usize, &super::menu::Offer)| Choice {
+        level,
+        noise: noise.iter().map(|noise| noise * offer.error).collect(),
+        cost: offer.bytes,
+    };
+    Item { value: menu.rowed.weights.value, options: menu.options.iter().enumerate().map(choice).collect() }
+}
+
+/// The codes that menus have for places in them.
+pub(super) fn of_menus(menus: &[Menu], places: &[usize]) -> Vec<Option<Coded>> {
+    menus.iter().zip(places).map(|(menu, &place)| menu.options.get(place)?.coded.clone()).collect()
+}
+
+/// The model with tensors as codes. What 16 bits lose is left out: no target feels it.
+///
+/// # Errors
+/// Fails only where an edit does, which is a defect.
+pub(super) fn draft(model: &Model, menus: &[Menu], places: &[usize], coded: &[Option<Coded>]) -> Result<Model> {
+    let mut draft = model.clone();
+    for ((menu, coded), place) in menus.iter().zip(coded).zip(places) {
+        let is_coded = menu.options.get(*place).is_some_and(|offer| matches!(offer.form, Form::Shared(_)));
+        if let Some(coded) = coded.as_ref().filter(|_| is_coded) {
+            coded.put(&model.graph, &mut draft.graph, &menu.rowed)?;
+        }
+    }
+    Ok(draft)
+}
+
+/// What 16-bit floats save in a draft that has none.
+fn saved_by_half(menus: &[Menu], places: &[usize]) -> f64 {
+    let saved = menus.iter().zip(places).filter_map(|(menu, &place)| {
+        let (offer, float) = (menu.options.get(place)?, menu.options.last()?);
+        (offer.form == Form::Half).then_some(float.bytes - offer.bytes)
+    });
+    saved.sum()
+}
+
+/// The noise that a goal allows on the samples; `None` where it names none. Other data is not these.
+pub(super) fn budget(goal: Goal) -> Option<f64> {
+    match goal {
+        Goal::Drift(snr_db) => Some(10f64.powf(-(snr_db + LEAST_MARGIN_DB) / 10.0)),
+        Goal::Bytes(_) | Goal::Ratio(_) => None,
+    }
+}
+
+/// The bytes of the file that forms lead to.
+///
+/// # Errors
+/// Fails where the model cannot be written.
+pub(super) fn bytes(draft: &Model, menus: &[Menu], places: &[usize]) -> Result<f64> {
+    Ok(file_bytes(draft)? as f64 - saved_by_half(menus, places))
+}
+
+/// Forms that meet the goal; float for all where only that does.
+///
+/// # Errors
+/// Fails where the smallest forms are too large for the goal.
+pub(super) fn choose(model: &Model, menus: &[Menu], rate: &Rate, goal: Goal, trial: &Trial<'_>) -> Result<Chosen> {
+    let run = |places: &[usize]| -> Result<(f64, Chosen)> {
+        let coded = of_menus(menus, places);
+        let noise = worst(&trial.drift(&draft(model, menus, places, &coded)?)?);
+        Ok((noise, Chosen { options: places.to_vec(), coded, noise }))
+    };
+    if let Some(budget) = budget(goal) {
+        let found = settle_by(&rate.items, budget, |noise| rate.within(noise), run)?;
+        let floats: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
+        let coded = vec![None; menus.len()];
+        return Ok(found.unwrap_or(Chosen { options: floats, coded, noise: 0.0 }));
+    }
+    let most = goal.most_bytes(model)?.unwrap_or(f64::INFINITY);
+    let floats: f64 = menus.iter().filter_map(|menu| menu.options.last()).map(|offer| offer.bytes).sum();
+    let mut room = most - (file_bytes(model)? as f64 - floats);
+    for _ in 0..MAX_SIZES {
+        let Some(places) = rate.in_room(room) else { break };
+        let over = bytes(&draft(model, menus, &places, &of_menus(menus, &places))?, menus, &places)? - most;
+        if over <= 0.0 {
+            return Ok(run(&places)?.1);
+        }
+        room -= over;
+    }
+    let lowest = vec![0; menus.len()];
+    let least = bytes(&draft(model, menus, &lowest, &of_menus(menus, &lowest))?, menus, &lowest)?;
+    if least <= most { Ok(run(&lowest)?.1) } else { Err(too_large(most, least as u64)) }
+}

@@ -1,0 +1,138 @@
+//! Layer after layer, once forms are chosen: each is fitted to what it gave in the original, from what those before it,
+//! already compressed, hand on. What that wins is spent on smaller forms, where a drift is the goal.
+
+use super::coded::Coded;
+use super::fit::{Group, groups, round};
+use super::form::Form;
+use super::menu::Menu;
+use super::options::Goal;
+use super::rate::{Chosen, Rate, budget, bytes, draft, of_menus};
+use crate::calib::{self, Layer, PairGram};
+use crate::data::Samples;
+use crate::error::Result;
+use crate::ir::Model;
+use crate::pass::{Cx, Env};
+use crate::passes::common::goal::worst;
+use crate::passes::common::stages::{in_order, stages};
+use crate::passes::common::trial::Trial;
+
+/// Stages between which the models are run again, at most: each costs all samples.
+const MAX_STAGES: usize = 32;
+
+/// How often smaller forms are tried.
+const MAX_TRIES: usize = 6;
+
+/// Choices for amounts of noise closer together than this are much the same.
+const LEAST_STEP: f64 = 1.05;
+
+/// The chosen forms, fitted one after the other where that brings outputs closer on samples that nothing was fitted to, and
+/// smaller ones as far as that allows.
+///
+/// # Errors
+/// Fails where no backend can run the model, or a sample cannot be read or run.
+pub(super) fn closer(
+    (model, menus): (&Model, &[Menu]),
+    (rate, chosen): (&Rate, Chosen),
+    (goal, fitted): (Goal, &dyn Samples),
+    trial: &Trial<'_>,
+    cx: &mut Cx<'_>,
+) -> Result<Chosen> {
+    let run = |places: &[usize], coded: Vec<Option<Coded>>| -> Result<(Chosen, Model)> {
+        let coded = refitted((model, menus), (places, coded), fitted, cx.env)?;
+        let draft = draft(model, menus, places, &coded)?;
+        let noise = worst(&trial.drift(&draft)?);
+        Ok((Chosen { options: places.to_vec(), coded, noise }, draft))
+    };
+    let (first, first_draft) = run(&chosen.options, chosen.coded.clone())?;
+    let is_small_enough = match goal.most_bytes(model)? {
+        Some(most) => bytes(&first_draft, menus, &first.options)? <= most,
+        None => true,
+    };
+    let db = |noise: f64| -10.0 * noise.log10();
+    cx.note(format!(
+        "layers fitted one after the other to {}: {:.1} -> {:.1} dB",
+        fitted.describe(),
+        db(chosen.noise),
+        db(first.noise)
+    ));
+    let mut best = if first.noise < chosen.noise && is_small_enough { first } else { chosen };
+    let Some(budget) = budget(goal) else { return Ok(best) };
+    // What noise was predicted for choices that were fitted: the most that did, the least that was too much.
+    let (mut enough, mut too_much) = (rate.predicted(&best.options), f64::INFINITY);
+    let mut known = vec![(best.options.clone(), true)];
+    while known.len() <= MAX_TRIES && too_much > enough * LEAST_STEP {
+        let next = match too_much.is_finite() {
+            true => (enough * too_much).sqrt(),
+            false => enough * (budget / best.noise).max(LEAST_STEP),
+        };
+        let places = rate.within(next);
+        let is_enough = match known.iter().find(|(known, _)| *known == places) {
+            Some((_, is_enough)) => *is_enough,
+            None => {
+                let (fitted, _) = run(&places, of_menus(menus, &places))?;
+                tracing::debug!(predicted = next, noise = fitted.noise, budget, "other forms were fitted");
+                let is_enough = fitted.noise <= budget;
+                if is_enough && rate.cost(&fitted.options) < rate.cost(&best.options) {
+                    best = fitted;
+                }
+                known.push((places, is_enough));
+                is_enough
+            }
+        };
+        let is_lowest = best.options.iter().all(|&place| place == 0);
+        if is_lowest {
+            break;
+        }
+        *(if is_enough { &mut enough } else { &mut too_much }) = next;
+    }
+    Ok(best)
+}
+
+/// Codes for the forms of layers, in the order in which the model computes those; other tensors keep the codes they have.
+fn refitted(
+    (model, menus): (&Model, &[Menu]),
+    (places, mut coded): (&[usize], Vec<Option<Coded>>),
+    samples: &dyn Samples,
+    env: &Env<'_>,
+) -> Result<Vec<Option<Coded>>> {
+    let form_of = |index: usize| match menus[index].options.get(places[index]).map(|offer| offer.form) {
+        Some(Form::Shared(form)) => Some(form),
+        _ => None,
+    };
+    let mut copy = model.clone();
+    for (index, coded) in coded.iter().enumerate().filter(|(index, _)| menus[*index].rowed.layer.is_none()) {
+        if let (Some(coded), Some(_)) = (coded, form_of(index)) {
+            coded.put(&model.graph, &mut copy.graph, &menus[index].rowed)?;
+        }
+    }
+    let layers = (0..menus.len()).filter_map(|index| Some((index, menus[index].rowed.layer.as_ref()?)));
+    let layers = layers.filter(|(index, _)| form_of(*index).is_some()).collect();
+    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers, |(_, layer)| layer)?;
+    env.progress.start("fitting layers", ordered.len() as u64);
+    for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
+        let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
+        for round_of in calib::rounds(&layers) {
+            let moments = calib::measure_pairs(model, &copy, &round_of, samples, env)?;
+            for (index, layer) in stage.iter().filter(|(_, layer)| round_of.contains(layer)) {
+                let (rowed, Some(form)) = (&menus[*index].rowed, form_of(*index)) else { continue };
+                let rows = rowed.rows();
+                let is_centred = rowed.bias.is_some();
+                let groups = moments.of(layer).and_then(|pairs| {
+                    let dim = |pair: &PairGram| pair.copy().dim();
+                    groups(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
+                });
+                if let Some(groups) = groups {
+                    let rounded = round(&rows, rowed.depth(), Some(&groups), form);
+                    let name = model.graph.value(rowed.weights.value).name();
+                    coded[*index] = Some(Coded::new(rowed, name, &rows, rounded, env.scratch)?);
+                }
+                if let Some(coded) = &coded[*index] {
+                    coded.put(&model.graph, &mut copy.graph, rowed)?;
+                }
+                env.progress.advance(1);
+            }
+        }
+    }
+    env.progress.finish();
+    Ok(coded)
+}
