@@ -32,6 +32,8 @@ pub(in crate::passes) struct Lookup {
     table: Tensor,
     /// What the looked up weights are multiplied by.
     scales: Option<Tensor>,
+    /// The shape in which they are, where it is not that of the weights.
+    divided: Option<Vec<u64>>,
 }
 
 impl Lookup {
@@ -70,6 +72,7 @@ impl Lookup {
             codes: Tensor::new(DType::U8, shape, packed)?,
             table: Tensor::from_floats(dtype, table, &packing.table(values))?,
             scales: None,
+            divided: None,
         })
     }
 
@@ -78,10 +81,24 @@ impl Lookup {
         Self { scales: Some(scales), ..self }
     }
 
+    /// The same, multiplied by scales that broadcast to another shape of the weights, of that type or another float type.
+    ///
+    /// # Errors
+    /// Fails where the shape is not one of the weights.
+    pub(in crate::passes) fn scaled_in(self, divided: Vec<u64>, scales: Tensor) -> Result<Self> {
+        // With a code in a byte nothing else gives the weights a shape.
+        let codes = match self.packing.per_byte {
+            1 => Tensor::new(self.codes.dtype(), divided.clone(), self.codes.data().clone())?,
+            _ => self.codes,
+        };
+        Ok(Self { codes, scales: Some(scales), divided: Some(divided), ..self })
+    }
+
     /// Bytes in the file, with what restores the weights.
     pub(in crate::passes) fn stored_bytes(&self, name: &str) -> u64 {
         let name = name.len() as u64;
-        let scales = |scales: &Tensor| scales.byte_len() + SCALES_OVERHEAD_BYTES + SCALES_NAMES * name;
+        let divided = if self.divided.is_some() { 2 } else { 1 };
+        let scales = |scales: &Tensor| scales.byte_len() + divided * (SCALES_OVERHEAD_BYTES + SCALES_NAMES * name);
         self.codes.byte_len()
             + self.table.byte_len()
             + OVERHEAD_BYTES
@@ -110,14 +127,17 @@ impl Lookup {
         let elements = tensor.len() as u64;
         let is_full = self.codes.byte_len() * self.packing.per_byte as u64 == elements;
         let mut parts = vec![part("codes", self.codes.clone()), part("codebook", self.table.clone())];
+        let extents = |shape: &[u64]| shape.iter().map(|&extent| extent as i64).collect::<Vec<i64>>();
         if self.packing.per_byte > 1 {
-            let extents: Vec<i64> = tensor.shape().iter().map(|&extent| extent as i64).collect();
-            parts.push(part("shape", whole(&extents)?));
+            parts.push(part("shape", whole(&extents(self.divided.as_deref().unwrap_or(tensor.shape())))?));
             if !is_full {
                 parts.push(part("flat", whole(&[-1])?));
                 parts.push(part("begin", whole(&[0])?));
                 parts.push(part("end", whole(&[elements as i64])?));
             }
+        }
+        if self.divided.is_some() {
+            parts.push(part("whole", whole(&extents(tensor.shape()))?));
         }
         parts.extend(self.scales.clone().map(|scales| part("scale", scales)));
         let stored = store_parts(graph, value, (tensor.dtype(), tensor.shape()), parts)?;
@@ -137,9 +157,22 @@ impl Lookup {
             (NodeSpec::new("Reshape"), [restored, stored[2]])
         };
         let (last, inputs) = match (&self.scales, stored.last()) {
-            (Some(_), Some(&scales)) => {
+            (Some(tensor_of_scales), Some(&stored_scales)) => {
                 let levels = graph.add_op(last, &inputs, &format!("{name}_levels"), reader)?;
-                (NodeSpec::new("Mul"), [levels, scales])
+                let scales = if tensor_of_scales.dtype() == tensor.dtype() {
+                    stored_scales
+                } else {
+                    let cast = NodeSpec::new("Cast").attr("to", i64::from(tensor.dtype().to_onnx()));
+                    graph.add_op(cast, &[stored_scales], &format!("{name}_scales"), reader)?
+                };
+                match stored.iter().rev().nth(1).filter(|_| self.divided.is_some()) {
+                    Some(&shape) => {
+                        let scaled = format!("{name}_scaled");
+                        let scaled = graph.add_op(NodeSpec::new("Mul"), &[levels, scales], &scaled, reader)?;
+                        (NodeSpec::new("Reshape"), [scaled, shape])
+                    }
+                    None => (NodeSpec::new("Mul"), [levels, scales]),
+                }
             }
             _ => (last, inputs),
         };

@@ -62,4 +62,39 @@ impl Rowed {
         let extents = self.weights.tensor.shape().iter().enumerate();
         extents.map(|(axis, &extent)| if kept.contains(&axis) { extent } else { 1 }).collect()
     }
+
+    /// How weights divide into blocks of so many neighbours of a row; `None` where rows do not, or neighbours lie apart and
+    /// together.
+    pub(in crate::passes) fn blocks(&self, block: usize) -> Option<Blocks> {
+        let (Layout { channels, inner }, depth) = (self.layout, self.depth());
+        let count = depth.checked_div(block).filter(|count| count * block == depth && *count > 0)?;
+        let shape = |extents: [usize; 3]| extents.iter().map(|&extent| extent as u64).collect();
+        match inner {
+            1 => Some(Blocks { divided: shape([count, block, channels]), scales: shape([count, 1, channels]) }),
+            _ if inner == depth => {
+                Some(Blocks { divided: shape([channels, count, block]), scales: shape([channels, count, 1]) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Weights in blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::passes) struct Blocks {
+    /// The shape of weights in which blocks are an axis.
+    pub(in crate::passes) divided: Vec<u64>,
+    /// The shape of one number for each block.
+    pub(in crate::passes) scales: Vec<u64>,
+}
+
+impl Blocks {
+    /// Numbers of blocks, row by row, in the order of their shape.
+    pub(in crate::passes) fn out_of_rows<T: Copy + Default>(&self, numbers: &[T]) -> Vec<T> {
+        let &[count, 1, channels] = self.scales.as_slice() else { return numbers.to_vec() };
+        let (count, channels) = (count as usize, channels as usize);
+        let number =
+            |place: usize| numbers.get(place % channels * count + place / channels).copied().unwrap_or_default();
+        (0..numbers.len()).map(number).collect()
+    }
 }

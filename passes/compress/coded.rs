@@ -2,7 +2,7 @@
 
 use super::fit::{Rounded, restore};
 use crate::error::Result;
-use crate::ir::{Graph, Tensor};
+use crate::ir::{DType, Graph, Tensor};
 use crate::pass::Scratch;
 use crate::passes::cluster::kmeans::Codebook;
 use crate::passes::cluster::sparse::Sparse;
@@ -37,8 +37,8 @@ impl Coded {
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
     pub(super) fn new(rowed: &Rowed, name: &str, rows: &[f32], rounded: Rounded, scratch: &Scratch) -> Result<Self> {
-        let Rounded { codes, values, scales, error, shifts } = rounded;
-        let restored = restore(&codes, &values, &scales, rowed.depth());
+        let Rounded { codes, values, scales, span, error, shifts } = rounded;
+        let restored = restore(&codes, &values, &scales, span);
         let square = |weight: f32| f64::from(weight).powi(2);
         let signal = rows.iter().copied().map(square).sum();
         let lost = rows.iter().zip(&restored).map(|(&a, &b)| square(a - b)).sum();
@@ -51,6 +51,9 @@ impl Coded {
             let sparse = Sparse::new(weights, &book, scratch)?;
             let sparse = sparse.filter(|sparse| sparse.stored_bytes(name) < dense.stored_bytes(name));
             sparse.map_or(Stored::Dense(dense), Stored::Sparse)
+        } else if let Some(blocks) = rowed.blocks(span).filter(|_| span < rowed.depth()) {
+            let scales = Tensor::from_floats(DType::F16, blocks.scales.as_slice(), &blocks.out_of_rows(&scales))?;
+            Stored::Dense(dense.scaled_in(blocks.divided, scales)?)
         } else {
             Stored::Dense(dense.scaled(Tensor::from_floats(weights.tensor.dtype(), rowed.scale_shape(), &scales)?))
         };

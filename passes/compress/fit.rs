@@ -3,9 +3,10 @@
 //! Values are the best for the weights by themselves (k-means); weights are given theirs one after the other, each error made
 //! up for by those that are left (GPTQ); scales are fitted to that and weights rounded again.
 
+use half::f16;
 use rayon::prelude::*;
 
-use super::form::Shared;
+use super::form::{Scale, Shared};
 use crate::calib::{Gram, PairGram};
 use crate::passes::cluster::kmeans::weighted_values;
 use crate::passes::common::feedback::Feedback;
@@ -87,8 +88,10 @@ pub(super) struct Rounded {
     pub(super) codes: Vec<u8>,
     /// Ascending.
     pub(super) values: Vec<f32>,
-    /// One for each row; empty where values are not scaled.
+    /// One for each row or block; empty where values are not scaled.
     pub(super) scales: Vec<f32>,
+    /// Weights that share a scale.
+    pub(super) span: usize,
     /// What the outputs of the layer lose, or the weights where nothing is known of those, as sums of squares.
     pub(super) error: f64,
     /// What the outputs of the rows are short of in the mean, where a bias is to make up for it.
@@ -99,6 +102,8 @@ pub(super) struct Rounded {
 struct Rows<'r> {
     rows: &'r [f32],
     depth: usize,
+    /// Weights that share a scale.
+    span: usize,
     groups: Option<&'r [Group]>,
     /// What is rounded: the rows, or what the groups want in their place.
     wanted: Vec<f32>,
@@ -112,30 +117,49 @@ pub(super) fn round(rows: &[f32], depth: usize, groups: Option<&[Group]>, form: 
         Some(groups) => groups.iter().flat_map(|group| group.wanted.iter().copied()).collect(),
         None => rows.to_vec(),
     };
-    let mut all = Rows { rows, depth: depth.max(1), groups, wanted, threshold: 0.0 };
+    let depth = depth.max(1);
+    let span = match form.scale {
+        Scale::Block(block) => block,
+        Scale::None | Scale::Channel => depth,
+    };
+    let mut all = Rows { rows, depth, span, groups, wanted, threshold: 0.0 };
     all.threshold = all.threshold(form.kept);
-    let mut scales = match form.is_scaled {
-        true => all.wanted.chunks(all.depth).map(root_mean_square).collect(),
-        false => vec![1.0; rows.len().div_ceil(all.depth)],
+    let mut scales = match form.scale {
+        Scale::None => vec![1.0; rows.len().div_ceil(depth)],
+        Scale::Channel | Scale::Block(_) => all.wanted.chunks(span).map(root_mean_square).collect(),
     };
     let values = all.values(&scales, form.values);
-    let mut codes = all.rounded(&values, &scales);
-    if form.is_scaled {
-        for _ in 1..ROUNDS {
+    let codes = match form.scale {
+        Scale::None => all.rounded(&values, &scales),
+        Scale::Channel => {
+            let mut codes = all.rounded(&values, &scales);
+            for _ in 1..ROUNDS {
+                scales = all.best_scales(&values, &codes, &scales);
+                codes = all.rounded(&values, &scales);
+            }
             scales = all.best_scales(&values, &codes, &scales);
-            codes = all.rounded(&values, &scales);
+            codes
         }
-        scales = all.best_scales(&values, &codes, &scales);
-    }
-    let restored = restore(&codes, &values, &scales, all.depth);
+        // Blocks are settled beforehand, since later ones make up for what earlier ones lose.
+        Scale::Block(_) => {
+            for _ in 0..ROUNDS {
+                let nearest = all.nearest(&values, &scales);
+                scales = all.best_scales_alone(&values, &nearest, &scales);
+            }
+            scales.iter_mut().for_each(|scale| *scale = f16::from_f32(*scale).to_f32());
+            all.rounded(&values, &scales)
+        }
+    };
+    let restored = restore(&codes, &values, &scales, span);
     let (error, shifts) = all.lost(&restored);
-    Rounded { codes, values, scales: if form.is_scaled { scales } else { Vec::new() }, error, shifts }
+    let scales = if form.scale == Scale::None { Vec::new() } else { scales };
+    Rounded { codes, values, scales, span, error, shifts }
 }
 
-/// The weights that codes stand for.
-pub(super) fn restore(codes: &[u8], values: &[f32], scales: &[f32], depth: usize) -> Vec<f32> {
+/// The weights that codes stand for, `span` of which share a scale.
+pub(super) fn restore(codes: &[u8], values: &[f32], scales: &[f32], span: usize) -> Vec<f32> {
     let value = |code: u8| values.get(usize::from(code)).copied().unwrap_or_default();
-    let scale = |place: usize| scales.get(place / depth.max(1)).copied().unwrap_or(1.0);
+    let scale = |place: usize| scales.get(place / span.max(1)).copied().unwrap_or(1.0);
     codes.iter().enumerate().map(|(place, &code)| value(code) * scale(place)).collect()
 }
 
@@ -145,6 +169,12 @@ fn root_mean_square(row: &[f32]) -> f32 {
     let count = row.iter().filter(|&&weight| weight != 0.0).count();
     let root = (squares / count.max(1) as f64).sqrt() as f32;
     if root.is_normal() { root } else { 1.0 }
+}
+
+/// A scale as the ratio of two sums; the one before where they say nothing.
+fn ratio(above: f64, below: f64, before: f32) -> f32 {
+    let best = (above / below) as f32;
+    if below > 0.0 && best.is_normal() { best } else { before }
 }
 
 /// The place of the nearest of ascending values.
@@ -180,7 +210,7 @@ impl Rows<'_> {
 
     /// The best values for the weights that are kept, and zero where some are not.
     fn values(&self, scales: &[f32], count: usize) -> Vec<f32> {
-        let scale = |place: usize| scales.get(place / self.depth).copied().unwrap_or(1.0);
+        let scale = |place: usize| scales.get(place / self.span).copied().unwrap_or(1.0);
         let scaled =
             |(place, &weight): (usize, &f32)| if self.is_kept(place, weight) { weight / scale(place) } else { 0.0 };
         let scaled: Vec<f32> = self.wanted.iter().enumerate().map(scaled).collect();
@@ -193,16 +223,24 @@ impl Rows<'_> {
         self.rows.get(place) != Some(&0.0) && (self.threshold == 0.0 || self.count(place, weight) >= self.threshold)
     }
 
+    /// The code of a weight that has come to be this.
+    fn code(&self, place: usize, weight: f32, values: &[f32], scale: f32) -> usize {
+        if self.is_kept(place, weight) {
+            return nearest(values, weight / scale);
+        }
+        let zero = values.binary_search_by(|value| value.total_cmp(&0.0)).ok();
+        zero.unwrap_or_else(|| nearest(values, weight / scale))
+    }
+
+    /// Each weight by itself.
+    fn nearest(&self, values: &[f32], scales: &[f32]) -> Vec<u8> {
+        let of = |(place, &weight): (usize, &f32)| self.code(place, weight, values, scales[place / self.span]) as u8;
+        self.wanted.par_iter().enumerate().map(of).collect()
+    }
+
+    /// Each weight after those that are rounded before it.
     fn rounded(&self, values: &[f32], scales: &[f32]) -> Vec<u8> {
-        let zero = values.iter().position(|&value| value == 0.0);
-        let code = |place: usize, weight: f32, scale: f32| match zero.filter(|_| !self.is_kept(place, weight)) {
-            Some(zero) => zero,
-            None => nearest(values, weight / scale),
-        };
-        let Some(groups) = self.groups else {
-            let of = |(place, &weight): (usize, &f32)| code(place, weight, scales[place / self.depth]) as u8;
-            return self.wanted.par_iter().enumerate().map(of).collect();
-        };
+        let Some(groups) = self.groups else { return self.nearest(values, scales) };
         let group_len = self.rows.len() / groups.len().max(1);
         let mut levels = vec![0i8; self.rows.len()];
         let tile = TILE_ROWS * self.depth;
@@ -213,8 +251,8 @@ impl Rows<'_> {
                 let first = number * group_len + turn * tile;
                 group.feedback.carry(levels, rows, |row, k, weight| {
                     let place = first + row * self.depth + k;
-                    let scale = scales[place / self.depth];
-                    let code = code(place, weight, scale);
+                    let scale = scales[place / self.span];
+                    let code = self.code(place, weight, values, scale);
                     (code as u8 as i8, values[code] * scale)
                 });
             });
@@ -222,23 +260,28 @@ impl Rows<'_> {
         levels.into_iter().map(|level| level as u8).collect()
     }
 
+    /// The scale of each span with which its values come closest to what is wanted, by what single weights count for.
+    fn best_scales_alone(&self, values: &[f32], codes: &[u8], scales: &[f32]) -> Vec<f32> {
+        let unscaled = restore(codes, values, &[], self.span);
+        let spans = self.wanted.par_chunks(self.span).zip(unscaled.par_chunks(self.span)).zip(scales).enumerate();
+        spans
+            .map(|(number, ((wanted, unscaled), &before))| {
+                let (mut above, mut below) = (0.0, 0.0);
+                for (k, (&wanted, &unscaled)) in wanted.iter().zip(unscaled).enumerate() {
+                    let counts = f64::from(self.count(number * self.span + k, 1.0)).powi(2);
+                    above += counts * f64::from(wanted) * f64::from(unscaled);
+                    below += counts * f64::from(unscaled).powi(2);
+                }
+                ratio(above, below, before)
+            })
+            .collect()
+    }
+
     /// For each row the scale with which its values come closest to what is wanted.
     fn best_scales(&self, values: &[f32], codes: &[u8], scales: &[f32]) -> Vec<f32> {
+        let Some(groups) = self.groups else { return self.best_scales_alone(values, codes, scales) };
         let unscaled = restore(codes, values, &[], self.depth);
-        let ratio = |above: f64, below: f64, before: f32| {
-            let best = (above / below) as f32;
-            if below > 0.0 && best.is_normal() { best } else { before }
-        };
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let Some(groups) = self.groups else {
-            let rows = self.wanted.par_chunks(self.depth).zip(unscaled.par_chunks(self.depth)).zip(scales);
-            return rows
-                .map(|((wanted, unscaled), &before)| {
-                    let products = wanted.iter().zip(unscaled).map(|(&a, &b)| f64::from(a) * f64::from(b));
-                    ratio(products.sum(), unscaled.iter().map(|&b| f64::from(b).powi(2)).sum(), before)
-                })
-                .collect();
-        };
         let group_len = self.rows.len() / groups.len().max(1);
         let rows_of_group = group_len / self.depth;
         let of_group = |((group, unscaled), scales): ((&Group, &[f32]), &[f32])| {
@@ -291,15 +334,15 @@ mod tests {
         gram
     }
 
-    fn form(values: usize, is_scaled: bool, kept: f64) -> Shared {
-        Shared { values, is_scaled, kept }
+    fn form(values: usize, scale: Scale, kept: f64) -> Shared {
+        Shared { values, scale, kept }
     }
 
     #[test]
     fn scales_pay_where_rows_differ() {
         let rows = rows(32 * 8);
-        let error = |is_scaled| round(&rows, 32, None, form(4, is_scaled, 1.0)).error;
-        assert!(error(true) < 0.5 * error(false), "{} {}", error(true), error(false));
+        let error = |scale| round(&rows, 32, None, form(4, scale, 1.0)).error;
+        assert!(error(Scale::Channel) < 0.5 * error(Scale::None));
     }
 
     #[test]
@@ -308,11 +351,17 @@ mod tests {
         let groups =
             groups(&rows, std::slice::from_ref(&gram), Gram::dim, |rows, gram| Group::plain(rows, gram, false));
         let groups = groups.unwrap();
-        for form in [form(4, true, 1.0), form(6, false, 1.0), form(17, false, 0.28)] {
+        for form in [
+            form(4, Scale::Channel, 1.0),
+            form(6, Scale::None, 1.0),
+            form(4, Scale::Block(8), 1.0),
+            form(17, Scale::None, 0.28),
+        ] {
             let fed = round(&rows, 32, Some(&groups), form);
             let plain = round(&rows, 32, None, form);
-            let restored = restore(&plain.codes, &plain.values, &plain.scales, 32);
-            let all = Rows { rows: &rows, depth: 32, groups: Some(&groups), wanted: rows.clone(), threshold: 0.0 };
+            let restored = restore(&plain.codes, &plain.values, &plain.scales, plain.span);
+            let all =
+                Rows { rows: &rows, depth: 32, span: 32, groups: Some(&groups), wanted: rows.clone(), threshold: 0.0 };
             let (error, _) = all.lost(&restored);
             assert!(fed.error < 0.7 * error, "{form:?}: {} against {error}", fed.error);
         }
@@ -322,8 +371,8 @@ mod tests {
     fn zeros_stay_and_no_more_are_kept_than_asked() {
         let mut rows = rows(32 * 8);
         rows.iter_mut().step_by(3).for_each(|weight| *weight = 0.0);
-        let found = round(&rows, 32, None, form(17, false, 0.18));
-        let restored = restore(&found.codes, &found.values, &found.scales, 32);
+        let found = round(&rows, 32, None, form(17, Scale::None, 0.18));
+        let restored = restore(&found.codes, &found.values, &found.scales, found.span);
         assert!(restored.iter().step_by(3).all(|&weight| weight == 0.0));
         let kept = restored.iter().filter(|&&weight| weight != 0.0).count() as f64 / restored.len() as f64;
         assert!((kept - 0.18).abs() < 0.02, "{kept}");

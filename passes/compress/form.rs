@@ -18,11 +18,27 @@ pub(super) enum Form {
 pub(super) struct Shared {
     /// Different values, 2 to 256.
     pub(super) values: usize,
-    /// Whether each output channel scales them.
-    pub(super) is_scaled: bool,
+    pub(super) scale: Scale,
     /// The share of weights that are not zero; 1 where none is pruned.
     pub(super) kept: f64,
 }
+
+/// What scales shared values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// Nothing: all weights of a tensor share them as they are.
+    None,
+    /// Each output channel.
+    Channel,
+    /// Each so many neighbours of a channel, in 16 bits.
+    Block(usize),
+}
+
+/// Weights of a block: 16-bit scales take half a bit of each.
+const BLOCK: usize = 32;
+
+/// Values in blocks: of fewer the scales would be much, more need no blocks.
+const VALUES_IN_BLOCKS: [usize; 2] = [4, 16];
 
 /// Numbers of values of which several codes go into a byte well: 8, 5, 4, 3, 2 and 1.
 const VALUES: [usize; 6] = [2, 3, 4, 6, 16, 256];
@@ -33,9 +49,11 @@ const VALUES_KEPT: usize = 17;
 
 /// Every form with shared values. A channel's scale costs its bytes and no more.
 pub(super) fn shared() -> Vec<Shared> {
+    let plain = |values, scale, kept| Shared { values, scale, kept };
     let all =
-        VALUES.into_iter().flat_map(|values| [false, true].map(|is_scaled| Shared { values, is_scaled, kept: 1.0 }));
-    all.chain(KEPT.map(|kept| Shared { values: VALUES_KEPT, is_scaled: false, kept })).collect()
+        VALUES.into_iter().flat_map(|values| [Scale::None, Scale::Channel].map(|scale| plain(values, scale, 1.0)));
+    let blocks = VALUES_IN_BLOCKS.map(|values| plain(values, Scale::Block(BLOCK), 1.0));
+    all.chain(blocks).chain(KEPT.map(|kept| plain(VALUES_KEPT, Scale::None, kept))).collect()
 }
 
 impl fmt::Display for Form {
@@ -44,8 +62,11 @@ impl fmt::Display for Form {
             Self::Float => write!(out, "float"),
             Self::Half => write!(out, "16 bits"),
             Self::Shared(Shared { values, kept, .. }) if *kept < 1.0 => write!(out, "pruned, {} values", values - 1),
-            Self::Shared(Shared { values, is_scaled: true, .. }) => {
+            Self::Shared(Shared { values, scale: Scale::Channel, .. }) => {
                 write!(out, "{values} values and a scale a channel")
+            }
+            Self::Shared(Shared { values, scale: Scale::Block(block), .. }) => {
+                write!(out, "{values} values and a scale for {block} weights each")
             }
             Self::Shared(Shared { values, .. }) => write!(out, "{values} values"),
         }

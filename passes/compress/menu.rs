@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::coded::Coded;
 use super::fit::{Group, groups, round};
-use super::form::{Form, Shared, shared};
+use super::form::{Form, Scale, Shared, shared};
 use super::options::Settings;
 use crate::calib::{self, Gram, Layer};
 use crate::data::Samples;
@@ -148,7 +148,11 @@ fn menu(model: &Model, rowed: Rowed, grams: Option<&[Gram]>, env: &Env<'_>) -> R
     let coded = |form: Shared, groups: Option<&[Group]>| -> Result<(Shared, Coded)> {
         Ok((form, Coded::new(&rowed, name, &rows, round(&rows, depth, groups, form), env.scratch)?))
     };
-    let plain = shared().into_par_iter().map(|form| coded(form, None)).collect::<Result<Vec<(Shared, Coded)>>>()?;
+    let forms = shared().into_par_iter().filter(|form| match form.scale {
+        Scale::Block(block) => rowed.blocks(block).is_some(),
+        Scale::None | Scale::Channel => true,
+    });
+    let plain = forms.map(|form| coded(form, None)).collect::<Result<Vec<(Shared, Coded)>>>()?;
     let coded = match &groups {
         Some(groups) => {
             let bytes = |coded: &Coded| coded.stored_bytes(name);

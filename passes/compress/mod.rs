@@ -76,8 +76,8 @@ impl Pass for Compress {
                 };
                 let menus = menu::fitted(model, found, fitted, cx)?;
                 let trial = Trial::new(model, checked, cx.env)?;
-                let rate = Rate::new(model, &menus, &trial, cx)?;
-                let chosen = rate::choose(model, &menus, &rate, goal, &trial)?;
+                let rates = Rate::measured(model, &menus, &trial, cx)?;
+                let (rate, chosen) = rate::choose(model, &menus, rates, goal, &trial)?;
                 let chosen = refit::closer((model, &menus), (&rate, chosen), (goal, fitted), &trial, cx)?;
                 (menus, chosen)
             }
@@ -86,7 +86,8 @@ impl Pass for Compress {
                 let menus = menu::plain(model, found, cx)?;
                 let chosen = on_samples(model, None, cx.env, |samples| {
                     let trial = Trial::new(model, samples, cx.env)?;
-                    rate::choose(model, &menus, &Rate::new(model, &menus, &trial, cx)?, goal, &trial)
+                    let rates = Rate::measured(model, &menus, &trial, cx)?;
+                    Ok(rate::choose(model, &menus, rates, goal, &trial)?.1)
                 });
                 let chosen = chosen.map_err(|error| match error.kind().is_no_run() {
                     true => Error::usage(

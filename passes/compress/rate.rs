@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::coded::Coded;
 use super::form::Form;
-use super::menu::Menu;
+use super::menu::{Menu, Offer};
 use super::options::{Goal, file_bytes, too_large};
 use crate::error::Result;
 use crate::ir::Model;
@@ -15,9 +15,9 @@ use crate::passes::common::goal::worst;
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
 
-/// A form in which a tensor is measured alone loses no more than this of what the layer gives, where there is one: noise
-/// grows in proportion only as long as it is small.
-const SMALL_LOSS: f64 = 0.1;
+/// A tensor is measured alone in the smallest forms that lose no more than this of what the layer gives, where there are any:
+/// noise grows in proportion to that only about there.
+const LOSSES: [f64; 2] = [0.1, 0.005];
 
 /// How often the noise allowed is halved in search of what fits into a size, in decibels from the first to the last.
 const STEPS: usize = 50;
@@ -43,33 +43,44 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// Measures what each tensor takes from the outputs.
+    /// Measures what each tensor takes from the outputs, and makes of that what it may mean: for each form by what was seen of
+    /// one like it, or for all by the same. Which of that foresees best, results tell.
     ///
     /// # Errors
     /// Fails where no backend can run the model.
-    pub(super) fn new(model: &Model, menus: &[Menu], trial: &Trial<'_>, cx: &mut Cx<'_>) -> Result<Self> {
+    pub(super) fn measured(model: &Model, menus: &[Menu], trial: &Trial<'_>, cx: &mut Cx<'_>) -> Result<[Self; 3]> {
         let env = cx.env;
         env.progress.start("measuring layers", menus.len() as u64);
-        let items = (0..menus.len()).into_par_iter().map(|index| {
+        let seen = (0..menus.len()).into_par_iter().map(|index| {
             let menu = &menus[index];
-            let coded =
-                || menu.options.iter().enumerate().filter(|(_, offer)| offer.coded.is_some() && offer.error > 0.0);
-            let small = coded().find(|(_, offer)| offer.error <= SMALL_LOSS * menu.energy).or_else(|| coded().last());
-            let noise = match small {
-                Some((place, offer)) => {
-                    let mut places: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
-                    places[index] = place;
-                    let drift = trial.drift_alone(&draft(model, menus, &places, &of_menus(menus, &places))?)?;
-                    drift.iter().map(|output| Comparison::noise_to_signal(output) / offer.error).collect()
-                }
-                None => Vec::new(),
-            };
+            let mut seen: Vec<Seen> = Vec::new();
+            for loss in LOSSES {
+                let has_loss = |offer: &Offer| offer.coded.is_some() && offer.error > 0.0;
+                let coded = || menu.options.iter().enumerate().filter(|(_, offer)| has_loss(offer));
+                let small = coded().find(|(_, offer)| offer.error <= loss * menu.energy).or_else(|| coded().last());
+                let Some((place, offer)) = small.filter(|(_, offer)| seen.iter().all(|seen| seen.error != offer.error))
+                else {
+                    continue;
+                };
+                let mut places: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
+                places[index] = place;
+                let drift = trial.drift_alone(&draft(model, menus, &places, &of_menus(menus, &places))?)?;
+                seen.push(Seen { error: offer.error, noise: drift.iter().map(Comparison::noise_to_signal).collect() });
+            }
             env.progress.advance(1);
-            Ok(item(menu, &noise))
+            Ok(seen)
         });
-        let items = items.collect::<Result<Vec<Item<usize>>>>()?;
+        let seen = seen.collect::<Result<Vec<Vec<Seen>>>>()?;
         env.progress.finish();
-        Ok(Self { items })
+        let of = |pick: &dyn Fn(&[Seen]) -> Vec<&Seen>| {
+            let items = menus.iter().zip(&seen).map(|(menu, seen)| item(menu, &pick(seen)));
+            Self { items: items.collect() }
+        };
+        Ok([
+            of(&|seen| seen.iter().collect()),
+            of(&|seen| seen.iter().take(1).collect()),
+            of(&|seen| seen.iter().skip(seen.len().saturating_sub(1)).collect()),
+        ])
     }
 
     /// The places in menus that are the cheapest for so much noise.
@@ -111,12 +122,28 @@ impl Rate {
     }
 }
 
-/// What a tensor can be, for what a unit of its error makes of the noise of each output.
-fn item(menu: &Menu, noise: &[f64]) -> Item<usize> {
-    let choice = |(level, offer): (usize, &super::menu::Offer)| Choice {
-        level,
-        noise: noise.iter().map(|noise| noise * offer.error).collect(),
-        cost: offer.bytes,
+/// A form of a tensor that was measured alone.
+struct Seen {
+    /// What the outputs of the layer lose.
+    error: f64,
+    /// The noise of each output of the model.
+    noise: Vec<f64>,
+}
+
+impl Seen {
+    /// The noise of each output where the layer loses so much, were it in proportion.
+    fn scaled(&self, error: f64) -> Vec<f64> {
+        self.noise.iter().map(|noise| noise * error / self.error).collect()
+    }
+}
+
+/// What a tensor can be, by what forms with losses like that were seen to do.
+fn item(menu: &Menu, seen: &[&Seen]) -> Item<usize> {
+    let choice = |(level, offer): (usize, &Offer)| {
+        let distance = |seen: &&&Seen| (seen.error / offer.error.max(f64::MIN_POSITIVE)).ln().abs();
+        let nearest = seen.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        let noise = nearest.map(|seen| seen.scaled(offer.error)).unwrap_or_default();
+        Choice { level, noise, cost: offer.bytes }
     };
     Item { value: menu.rowed.weights.value, options: menu.options.iter().enumerate().map(choice).collect() }
 }
@@ -166,11 +193,35 @@ pub(super) fn bytes(draft: &Model, menus: &[Menu], places: &[usize]) -> Result<f
     Ok(file_bytes(draft)? as f64 - saved_by_half(menus, places))
 }
 
-/// Forms that meet the goal; float for all where only that does.
+/// Forms that meet the goal, and what foresaw them: the cheapest for a drift, the closest for a size; float for all where only
+/// that does.
 ///
 /// # Errors
 /// Fails where the smallest forms are too large for the goal.
-pub(super) fn choose(model: &Model, menus: &[Menu], rate: &Rate, goal: Goal, trial: &Trial<'_>) -> Result<Chosen> {
+pub(super) fn choose(
+    model: &Model,
+    menus: &[Menu],
+    [first, others @ ..]: [Rate; 3],
+    goal: Goal,
+    trial: &Trial<'_>,
+) -> Result<(Rate, Chosen)> {
+    let worth = |rate: &Rate, chosen: &Chosen| match budget(goal) {
+        Some(_) => rate.cost(&chosen.options),
+        None => chosen.noise,
+    };
+    let chosen = choose_by(model, menus, &first, goal, trial)?;
+    let mut best = (worth(&first, &chosen), first, chosen);
+    for rate in others {
+        let chosen = choose_by(model, menus, &rate, goal, trial)?;
+        let worth = worth(&rate, &chosen);
+        if worth < best.0 {
+            best = (worth, rate, chosen);
+        }
+    }
+    Ok((best.1, best.2))
+}
+
+fn choose_by(model: &Model, menus: &[Menu], rate: &Rate, goal: Goal, trial: &Trial<'_>) -> Result<Chosen> {
     let run = |places: &[usize]| -> Result<(f64, Chosen)> {
         let coded = of_menus(menus, places);
         let noise = worst(&trial.drift(&draft(model, menus, places, &coded)?)?);

@@ -16,6 +16,9 @@ use crate::passes::common::goal::worst;
 use crate::passes::common::stages::{in_order, stages};
 use crate::passes::common::trial::Trial;
 
+/// Fewer samples than this say too little to change weights by: what is closer on those is not on others.
+const LEAST_SAMPLES: usize = 32;
+
 /// Stages between which the models are run again, at most: each costs all samples.
 const MAX_STAGES: usize = 32;
 
@@ -37,6 +40,9 @@ pub(super) fn closer(
     trial: &Trial<'_>,
     cx: &mut Cx<'_>,
 ) -> Result<Chosen> {
+    if fitted.len() < LEAST_SAMPLES {
+        return Ok(chosen);
+    }
     let run = |places: &[usize], coded: Vec<Option<Coded>>| -> Result<(Chosen, Model)> {
         let coded = refitted((model, menus), (places, coded), fitted, cx.env)?;
         let draft = draft(model, menus, places, &coded)?;
