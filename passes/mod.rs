@@ -24,6 +24,7 @@ mod inline_if;
 mod inline_loop;
 mod keep;
 mod layers;
+mod lowrank;
 mod prune;
 mod quant4;
 mod quant8;
@@ -67,6 +68,7 @@ pub const ALL: &[PassInfo] = &[
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,
+    lowrank::INFO,
     fp16::INFO,
     bf16::INFO,
 ];
