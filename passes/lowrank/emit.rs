@@ -65,10 +65,9 @@ fn specs(graph: &Graph, candidate: &Candidate, factored: &Factored) -> Vec<NodeS
 fn windows(graph: &Graph, node: NodeId, axis: Option<usize>) -> NodeSpec {
     let held = graph.node(node);
     let mut spec = NodeSpec::new("Conv");
-    if let Some(auto_pad) = held.attr("auto_pad") {
-        if let crate::ir::AttrRef::String(text) = auto_pad {
-            spec = spec.attr("auto_pad", bytes::Bytes::copy_from_slice(text));
-        }
+    let auto_pad = held.attr_str("auto_pad", "");
+    if !auto_pad.is_empty() {
+        spec = spec.attr("auto_pad", auto_pad.to_owned());
     }
     for (name, values) in along(graph, node, axis) {
         spec = spec.attr(name, values);

@@ -13,6 +13,9 @@ use crate::pass::Scratch;
 const OVERHEAD_BYTES: u64 = 120;
 const NAMES: u64 = 5;
 
+/// What rounding to 32 bits loses: less than that is nothing.
+const LEAST_LOSS: f64 = 1e-14;
+
 /// What takes the place of a layer.
 #[derive(Debug, Clone)]
 pub(super) struct Factored {
@@ -42,7 +45,7 @@ impl Factored {
 
     /// The signal-to-noise ratio of its outputs in dB, where what it reads is as it was; without data, of its weights.
     pub(super) fn snr_db(&self) -> f64 {
-        -10.0 * self.loss.log10()
+        -10.0 * self.loss.max(LEAST_LOSS).log10()
     }
 
     fn is_finite(&self) -> bool {

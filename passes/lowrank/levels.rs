@@ -81,9 +81,22 @@ pub(super) fn reach(
     let settled = settle(&items, budget, |chosen| {
         let level = |(item, &option): (&Item<Option<&Factored>>, &usize)| item.options.get(option)?.level.cloned();
         let plain: Vec<Option<Factored>> = items.iter().zip(chosen).map(level).collect();
-        closer(model, candidates, plain, fit, &trial, env).map(|closer| (closer.after, closer.found))
+        closer(model, candidates, plain, fit, &trial, env).map(|closer| (closer.after, closer))
     })?;
-    let found = settled.unwrap_or_else(|| vec![None; candidates.len()]);
+    let found = match settled {
+        Some(Closer { found, before, after }) if found.iter().any(Option::is_some) => {
+            let count = found.iter().flatten().count();
+            let (before, after) = (-10.0 * before.log10(), -10.0 * after.log10());
+            let fitted = if after > before { format!("{before:.1} dB, fitted in turn ") } else { String::new() };
+            let checked = check.describe();
+            cx.note(format!("{count} of {} layers get smaller: {fitted}{after:.1} dB on {checked}", found.len()));
+            found
+        }
+        _ => {
+            cx.note(format!("no layer gets smaller within {target} dB on {}", check.describe()));
+            vec![None; candidates.len()]
+        }
+    };
     for (index, (candidate, found)) in candidates.iter().zip(&found).enumerate() {
         let Some(middle) = menu.middle(index).filter(|_| found.is_none()) else { continue };
         let noise = alone[index].iter().copied().fold(0.0, f64::max);
@@ -93,9 +106,6 @@ pub(super) fn reach(
             -10.0 * noise.log10()
         );
         cx.skipped(model.graph.site(candidate.layer.node).with_tensor(describe(model, candidate)), text);
-    }
-    if found.iter().all(Option::is_none) {
-        cx.note(format!("no layer gets smaller within {target} dB on {}", check.describe()));
     }
     Ok(found)
 }

@@ -73,9 +73,17 @@ impl Pass for LowRank {
             Some((fit, check)) => (Some(fit), Some(check)),
             None => (None, cx.env.calibration),
         };
-        let (candidates, found) = match self.settings.amount {
-            Amount::Target(target) => self.within(model, candidates, target, (fit, check), cx)?,
-            _ => self.by_amount(model, candidates, fit.zip(check), cx)?,
+        let options = self.options(model, &candidates, fit, cx)?;
+        let (candidates, options) = self.gaining(model, candidates, options, cx);
+        let menu = Menu { model, candidates: &candidates, options: &options };
+        let found = match self.settings.amount {
+            _ if candidates.is_empty() => Vec::new(),
+            Amount::Target(target) => {
+                // Random inputs stand in for samples; where the model runs on none, nothing is known to reach the target.
+                let whole = || vec![None; candidates.len()];
+                where_it_runs(model, check, cx, whole, |check, cx| levels::reach(menu, target, fit, check, cx))?
+            }
+            _ => by_amount(menu, fit.zip(check), cx)?,
         };
         let original = model.graph.clone();
         let mut changed = Changed::No;
@@ -89,80 +97,25 @@ impl Pass for LowRank {
     }
 }
 
-/// Layers, and what becomes of each.
-type Found = (Vec<Candidate>, Vec<Option<Factored>>);
-
 impl LowRank {
-    /// Every layer with as much of it left as was asked for.
-    fn by_amount(
+    /// What each layer may become: by what it gives, or by its weights where there is no data to tell.
+    fn options(
         &self,
         model: &Model,
-        candidates: Vec<Candidate>,
-        parts: Option<(&dyn Samples, &dyn Samples)>,
+        candidates: &[Candidate],
+        fit: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
-    ) -> Result<Found> {
+    ) -> Result<Vec<Vec<Factored>>> {
         let amounts = menu::amounts(self.settings.amount);
-        let options = sequence::by_weights(model, &candidates, &amounts, cx.env)?;
-        let (candidates, options) = self.gaining(model, candidates, options, cx);
-        let plain: Vec<Option<Factored>> = options.into_iter().map(|options| options.into_iter().next()).collect();
-        let Some((fit, check)) = parts.filter(|_| !candidates.is_empty()) else { return Ok((candidates, plain)) };
-        let fitted = || -> Result<Closer> {
-            let trial = Trial::new(model, check, cx.env)?;
-            let whitened = sequence::by_outputs(model, &candidates, &amounts, fit, cx.env)?;
-            let whitened = whitened.into_iter().zip(&plain);
-            // Where data asks for what saves nothing, the weights alone decide.
-            let whitened = whitened.map(|(found, plain)| found.into_iter().next().or_else(|| plain.clone())).collect();
-            let fitted = levels::closer(model, &candidates, whitened, Some(fit), &trial, cx.env)?;
-            let plain = levels::closer(model, &candidates, plain.clone(), None, &trial, cx.env)?;
-            let is_closer = fitted.after < plain.after;
-            Ok(Closer { before: plain.after, ..if is_closer { fitted } else { plain } })
-        };
-        match fitted() {
-            Ok(Closer { found, before, after }) => {
-                let used = if after < before { "fitted to" } else { "not fitted: no closer with" };
-                let (before, after) = (-10.0 * before.log10(), -10.0 * after.log10());
-                let (fit, check) = (fit.describe(), check.describe());
-                cx.note(format!("{used} {fit}: {before:.1} -> {after:.1} dB on {check}"));
-                Ok((candidates, found))
+        if let Some(fit) = fit {
+            match sequence::by_outputs(model, candidates, &amounts, fit, cx.env) {
+                Err(error) if error.kind().is_no_run() => {
+                    cx.note(format!("layers are factorised by their weights: {}", error.what()));
+                }
+                options => return options,
             }
-            Err(error) if error.kind().is_no_run() => {
-                cx.note(format!("layers are factorised by their weights: {}", error.what()));
-                Ok((candidates, plain))
-            }
-            Err(error) => Err(error),
         }
-    }
-
-    /// Layers with as much of each left as a target takes. Random inputs stand in for samples; where the model cannot be run
-    /// on those, nothing is known to reach it.
-    fn within(
-        &self,
-        model: &Model,
-        candidates: Vec<Candidate>,
-        target: f64,
-        (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>),
-        cx: &mut Cx<'_>,
-    ) -> Result<Found> {
-        let amounts = menu::amounts(self.settings.amount);
-        let options = match fit {
-            Some(fit) => sequence::by_outputs(model, &candidates, &amounts, fit, cx.env),
-            None => sequence::by_weights(model, &candidates, &amounts, cx.env),
-        };
-        let options = match options {
-            Err(error) if error.kind().is_no_run() => {
-                cx.note(format!("layers stay whole: {}", error.what()));
-                return Ok((Vec::new(), Vec::new()));
-            }
-            options => options?,
-        };
-        let (candidates, options) = self.gaining(model, candidates, options, cx);
-        if candidates.is_empty() {
-            return Ok((candidates, Vec::new()));
-        }
-        let menu = Menu { model, candidates: &candidates, options: &options };
-        let whole = || vec![None; candidates.len()];
-        let found = where_it_runs(model, check, cx, whole, |check, cx| levels::reach(menu, target, fit, check, cx))?;
-        Ok((candidates, found))
+        sequence::by_weights(model, candidates, &amounts, cx.env)
     }
 
     /// The layers that have any options; says of the others that they get no smaller.
@@ -185,6 +138,38 @@ impl LowRank {
             kept.push(options);
         }
         (gaining, kept)
+    }
+}
+
+/// Every layer with as much of it left as was asked for, fitted to samples where others come out closer with that than with
+/// factors of the weights alone.
+fn by_amount(
+    menu: Menu<'_>,
+    parts: Option<(&dyn Samples, &dyn Samples)>,
+    cx: &mut Cx<'_>,
+) -> Result<Vec<Option<Factored>>> {
+    let Menu { model, candidates, options } = menu;
+    let given: Vec<Option<Factored>> = options.iter().map(|options| options.first().cloned()).collect();
+    let Some((fit, check)) = parts else { return Ok(given) };
+    let both = || -> Result<(Closer, Closer)> {
+        let trial = Trial::new(model, check, cx.env)?;
+        let plain = sequence::plain(candidates, &given, cx.env)?;
+        let plain = levels::closer(model, candidates, plain, None, &trial, cx.env)?;
+        Ok((plain, levels::closer(model, candidates, given.clone(), Some(fit), &trial, cx.env)?))
+    };
+    match both() {
+        Ok((plain, fitted)) => {
+            let is_closer = fitted.after < plain.after;
+            let used = if is_closer { "fitted to" } else { "not fitted: no closer with" };
+            let (before, after) = (-10.0 * plain.after.log10(), -10.0 * fitted.after.log10());
+            cx.note(format!("{used} {}: {before:.1} -> {after:.1} dB on {}", fit.describe(), check.describe()));
+            Ok(if is_closer { fitted.found } else { plain.found })
+        }
+        Err(error) if error.kind().is_no_run() => {
+            cx.note(format!("layers are not fitted: {}", error.what()));
+            Ok(given)
+        }
+        Err(error) => Err(error),
     }
 }
 

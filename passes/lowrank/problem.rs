@@ -153,11 +153,19 @@ impl Problem {
     }
 }
 
-/// The left singular vectors of a matrix; `None` where they cannot be found.
+/// The left singular vectors of a matrix, with the largest number of each positive: either sign would do, and only one may.
+/// `None` where they cannot be found.
 fn left(matrix: Mat<f64>) -> Option<Basis> {
     let svd = matrix.thin_svd().ok()?;
     let squares: Vec<f64> = svd.S().column_vector().iter().map(|value| value * value).collect();
-    squares.iter().all(|square| square.is_finite()).then(|| Basis { directions: svd.U().to_owned(), squares })
+    let mut directions = svd.U().to_owned();
+    for column in directions.col_iter_mut() {
+        let largest = column.as_ref().iter().copied().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
+        if largest.is_some_and(|largest| largest < 0.0) {
+            column.iter_mut().for_each(|number| *number = -*number);
+        }
+    }
+    squares.iter().all(|square| square.is_finite()).then_some(Basis { directions, squares })
 }
 
 /// The sum of products of the elements.

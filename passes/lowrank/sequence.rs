@@ -71,6 +71,25 @@ pub(super) fn by_outputs(
     Ok(found)
 }
 
+/// Layers in the forms that were chosen, by their weights alone.
+///
+/// # Errors
+/// Fails where they cannot be kept: the disk is full.
+pub(super) fn plain(
+    candidates: &[Candidate],
+    chosen: &[Option<Factored>],
+    env: &Env<'_>,
+) -> Result<Vec<Option<Factored>>> {
+    let each = candidates.par_iter().zip(chosen).map(|(candidate, chosen)| match chosen {
+        Some(chosen) => {
+            let found = factored::in_form(candidate, Goal::Weights, chosen.form, env.scratch)?;
+            Ok(Some(found.unwrap_or_else(|| chosen.clone())))
+        }
+        None => Ok(None),
+    });
+    each.collect()
+}
+
 /// Layers in the forms that were chosen, each fitted to what it gave in the original, from what those before it hand on.
 ///
 /// # Errors

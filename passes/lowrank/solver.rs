@@ -90,7 +90,13 @@ impl<'g> Solver<'g> {
 
     /// What is lost with each rank alone.
     pub(super) fn losses(&self) -> Losses {
-        let effective = |basis: &Basis| basis.losses()[..=basis.len()].to_vec();
+        // Directions that carry nothing are none, and losing them is no loss.
+        let effective = |basis: &Basis| {
+            let mut losses = basis.losses();
+            losses.truncate(basis.len());
+            losses.push(0.0);
+            losses
+        };
         Losses {
             outputs: self.outputs.as_ref().map(effective).unwrap_or_default(),
             splits: self.splits.iter().map(|(split, _, basis)| (*split, effective(basis))).collect(),
