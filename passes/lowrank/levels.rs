@@ -10,11 +10,14 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::{Cx, Env};
-use crate::passes::common::choose::{Choice, Item, settle};
+use crate::passes::common::choose::{Choice, Item, choose, predict, settle};
 use crate::passes::common::drift::LEAST_MARGIN_DB;
 use crate::passes::common::goal::worst;
 use crate::passes::common::trial::Trial;
 use crate::validate::Comparison;
+
+/// How often layers are fitted in turn, at most: each time all samples run once for each layer.
+const ROUNDS: usize = 3;
 
 /// The model with some of the layers factorised.
 ///
@@ -43,6 +46,12 @@ impl<'a> Menu<'a> {
     fn middle(self, index: usize) -> Option<&'a Factored> {
         let options = self.options.get(index)?;
         options.get(options.len() / 2)
+    }
+
+    /// What was chosen for each layer.
+    fn chosen(self, items: &[Item<Option<&Factored>>], chosen: &[usize]) -> Vec<Option<Factored>> {
+        let level = |(item, &option): (&Item<Option<&Factored>>, &usize)| item.options.get(option)?.level.cloned();
+        items.iter().zip(chosen).map(level).collect()
     }
 
     /// What a layer may have, for the noise that the middle one makes of each output alone; the noise of the others follows
@@ -77,12 +86,14 @@ pub(super) fn reach(
     let alone = alone(menu, &trial, cx.env)?;
     let items: Vec<_> = alone.iter().enumerate().map(|(index, noise)| menu.item(index, noise)).collect();
     let budget = 10f64.powf(-(target + LEAST_MARGIN_DB) / 10.0);
-    let env = cx.env;
     let settled = settle(&items, budget, |chosen| {
-        let level = |(item, &option): (&Item<Option<&Factored>>, &usize)| item.options.get(option)?.level.cloned();
-        let plain: Vec<Option<Factored>> = items.iter().zip(chosen).map(level).collect();
-        closer(model, candidates, plain, fit, &trial, env).map(|closer| (closer.after, closer))
+        let found = menu.chosen(&items, chosen);
+        closer(model, candidates, found, None, &trial, cx.env).map(|plain| (plain.after, (chosen.to_vec(), plain)))
     })?;
+    let settled = match fit {
+        Some(fit) => fitted(menu, &items, budget, (settled, fit), &trial, cx.env)?,
+        None => settled.map(|(_, plain)| plain),
+    };
     let found = match settled {
         Some(Closer { found, before, after }) if found.iter().any(Option::is_some) => {
             let count = found.iter().flatten().count();
@@ -108,6 +119,40 @@ pub(super) fn reach(
         cx.skipped(model.graph.site(candidate.layer.node).with_tensor(describe(model, candidate)), text);
     }
     Ok(found)
+}
+
+/// Fits what was settled on in turn, which leaves room for less of the layers: so much less is tried, and the smallest result
+/// that was seen to stay within the budget is taken.
+fn fitted(
+    menu: Menu<'_>,
+    items: &[Item<Option<&Factored>>],
+    budget: f64,
+    (settled, fit): (Option<(Vec<usize>, Closer)>, &dyn Samples),
+    trial: &Trial<'_>,
+    env: &Env<'_>,
+) -> Result<Option<Closer>> {
+    let cost = |chosen: &[usize]| {
+        let costs = items.iter().zip(chosen).filter_map(|(item, &option)| item.options.get(option));
+        costs.map(|choice| choice.cost).sum::<f64>()
+    };
+    let (mut best, mut next) = match settled {
+        Some((chosen, plain)) => (Some((cost(&chosen), plain)), chosen),
+        None => (None, choose(items, budget)),
+    };
+    for round in 0..ROUNDS {
+        let closer = closer(menu.model, menu.candidates, menu.chosen(items, &next), Some(fit), trial, env)?;
+        let (noise, predicted, bytes) = (closer.after, predict(items, &next), cost(&next));
+        tracing::debug!(round, noise, budget, predicted, bytes, "a choice of ranks was fitted and run");
+        if noise <= budget && best.as_ref().is_none_or(|(least, _)| bytes <= *least) {
+            best = Some((bytes, closer));
+        }
+        let chosen = choose(items, budget * predicted / noise.max(f64::MIN_POSITIVE));
+        if predicted <= 0.0 || chosen == next {
+            break;
+        }
+        next = chosen;
+    }
+    Ok(best.map(|(_, closer)| closer))
 }
 
 fn describe(model: &Model, candidate: &Candidate) -> String {
