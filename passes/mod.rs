@@ -25,6 +25,7 @@ mod inline_if;
 mod inline_loop;
 mod keep;
 mod layers;
+mod lowrank;
 mod prune;
 mod quant4;
 mod quant8;
@@ -68,6 +69,7 @@ pub const ALL: &[PassInfo] = &[
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,
+    lowrank::INFO,
     compress::INFO,
     fp16::INFO,
     bf16::INFO,

@@ -37,6 +37,7 @@ const STEPS: &[(&str, &str, &str)] = &[
     ("prune", "gzip", "false"),
     ("quant8", "mode", "weights"),
     ("quant4", "target", "0"),
+    ("lowrank", "rank", "0.6"),
     ("channels", "ratio", "0.5"),
     ("fp16", "", ""),
     ("fp16", "compute", "f16"),
