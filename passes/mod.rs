@@ -20,6 +20,7 @@ mod fuse_bn;
 mod fuse_chains;
 mod fuse_conv;
 mod fuse_pad;
+mod generate;
 mod inline_if;
 mod inline_loop;
 mod keep;
@@ -67,6 +68,7 @@ pub const ALL: &[PassInfo] = &[
     quant4::INFO,
     cluster::INFO,
     ternary::INFO,
+    generate::INFO,
     fp16::INFO,
     bf16::INFO,
 ];

@@ -1,0 +1,81 @@
+//! Trains a generator on blocks of weights: latents that are nearest, then steps down the gradient, and again.
+
+use super::decoder::{Decoder, PARTS};
+use super::gradient::{Wanted, gradient};
+use super::residual::Residual;
+use super::table::Table;
+use crate::pass::Env;
+
+/// How often latents are chosen anew, and steps between.
+const ROUNDS: usize = 30;
+const STEPS: usize = 20;
+
+/// First bytes that a search looks behind, while training and for what is stored.
+const TRAIN_WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 32;
+
+/// The length of the first step; that of the last is this share of it.
+const RATE: f32 = 6e-3;
+const LAST_RATE: f32 = 0.05;
+
+/// Adam (Kingma and Ba, 2015), with the paper's constants.
+struct Adam {
+    means: [Vec<f32>; PARTS],
+    squares: [Vec<f32>; PARTS],
+    steps: i32,
+}
+
+impl Adam {
+    const MEAN: f32 = 0.9;
+    const SQUARE: f32 = 0.999;
+
+    fn new(decoder: &Decoder) -> Self {
+        let zeros = || decoder.parts.each_ref().map(|part| vec![0.0; part.len()]);
+        Self { means: zeros(), squares: zeros(), steps: 0 }
+    }
+
+    fn step(&mut self, decoder: &mut Decoder, gradient: &[Vec<f32>; PARTS], rate: f32) {
+        self.steps += 1;
+        let rate = rate * (1.0 - Self::SQUARE.powi(self.steps)).sqrt() / (1.0 - Self::MEAN.powi(self.steps));
+        for (((part, gradient), means), squares) in
+            decoder.parts.iter_mut().zip(gradient).zip(&mut self.means).zip(&mut self.squares)
+        {
+            for (((number, &d), mean), square) in part.iter_mut().zip(gradient).zip(means).zip(squares) {
+                *mean = Self::MEAN * *mean + (1.0 - Self::MEAN) * d;
+                *square = Self::SQUARE * *square + (1.0 - Self::SQUARE) * d * d;
+                *number -= rate * *mean / (square.sqrt() + 1e-8);
+            }
+        }
+    }
+}
+
+/// What came of training.
+#[derive(Debug)]
+pub(super) struct Trained {
+    /// As 16 bits hold it.
+    pub(super) decoder: Decoder,
+    pub(super) table: Table,
+}
+
+/// Trains on blocks that lie one behind the other.
+pub(super) fn train(blocks: &[f32], block: usize, env: &Env<'_>) -> Trained {
+    let mut decoder = Decoder::new(&Residual::new(blocks, block, env.seed), env.seed ^ 1);
+    let mut adam = Adam::new(&decoder);
+    env.progress.start("training the generator", ROUNDS as u64);
+    for round in 0..ROUNDS {
+        let latents = decoder.table().latents(blocks, TRAIN_WIDTH);
+        let wanted = Wanted::new(blocks, &latents, block);
+        for step in 0..STEPS {
+            let (error, slopes) = gradient(&decoder, &wanted);
+            if step == 0 {
+                tracing::debug!(round, error, "training the generator");
+            }
+            let done = (round * STEPS + step) as f32 / (ROUNDS * STEPS) as f32;
+            adam.step(&mut decoder, &slopes, RATE * LAST_RATE.powf(done));
+        }
+        env.progress.advance(1);
+    }
+    env.progress.finish();
+    let decoder = decoder.in_half();
+    Trained { table: decoder.table(), decoder }
+}
