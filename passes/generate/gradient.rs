@@ -1,7 +1,6 @@
 //! How the error of a generator changes with each of its weights.
 //!
-//! Blocks matter for the error only by how many have each latent and by their mean: all 65,536 latents are one batch, as
-//! large as it is however many blocks there are.
+//! Blocks matter for the error only by how many have each latent and by their mean.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -111,15 +110,20 @@ impl Sums {
         };
         let each = first.chunks_exact(HIDDEN).zip(shares.chunks_exact(BYTE).zip(means.chunks_exact(BYTE * block)));
         for ((first, (shares, means)), of_first) in each.zip(sums.first.chunks_exact_mut(HIDDEN)) {
-            for (hidden, second) in hidden.chunks_exact_mut(HIDDEN).zip(second.chunks_exact(HIDDEN)) {
+            // Latents that no block has count for nothing.
+            let present: Vec<usize> = (0..BYTE).filter(|&byte| shares[byte] > 0.0).collect();
+            let count = present.len();
+            for (hidden, &byte) in hidden.chunks_exact_mut(HIDDEN).zip(&present) {
+                let second = &second[byte * HIDDEN..][..HIDDEN];
                 hidden.iter_mut().zip(first.iter().zip(second)).for_each(|(hidden, (a, b))| *hidden = (a + b).max(0.0));
             }
-            let rows = MatRef::from_row_major_slice(&hidden, BYTE, HIDDEN);
-            let made = MatMut::from_row_major_slice_mut(&mut blocks, BYTE, block);
+            let rows = MatRef::from_row_major_slice(&hidden[..count * HIDDEN], count, HIDDEN);
+            let made = MatMut::from_row_major_slice_mut(&mut blocks[..count * block], count, block);
             matmul(made, Accum::Replace, rows, out, 1.0, Par::Seq);
             // From here on `blocks` holds the derivative by each number of each block.
             let mut error = 0.0f32;
-            for ((made, mean), &share) in blocks.chunks_exact_mut(block).zip(means.chunks_exact(block)).zip(shares) {
+            for (made, &byte) in blocks.chunks_exact_mut(block).zip(&present) {
+                let (mean, share) = (&means[byte * block..][..block], shares[byte]);
                 for (((made, mean), shift), of_shift) in
                     made.iter_mut().zip(mean).zip(&decoder.parts[SHIFT]).zip(&mut sums.shift)
                 {
@@ -130,13 +134,14 @@ impl Sums {
                 }
             }
             sums.error += f64::from(error);
-            let of_blocks = MatRef::from_row_major_slice(&blocks, BYTE, block);
+            let of_blocks = MatRef::from_row_major_slice(&blocks[..count * block], count, block);
             let of_out = MatMut::from_row_major_slice_mut(&mut sums.out, HIDDEN, block);
             matmul(of_out, Accum::Add, rows.transpose(), of_blocks, 1.0, Par::Seq);
-            let through = MatMut::from_row_major_slice_mut(&mut of_hidden, BYTE, HIDDEN);
+            let through = MatMut::from_row_major_slice_mut(&mut of_hidden[..count * HIDDEN], count, HIDDEN);
             matmul(through, Accum::Replace, of_blocks, out.transpose(), 1.0, Par::Seq);
             let rows = hidden.chunks_exact(HIDDEN).zip(of_hidden.chunks_exact(HIDDEN));
-            for ((hidden, through), of_second) in rows.zip(sums.second.chunks_exact_mut(HIDDEN)) {
+            for ((hidden, through), &byte) in rows.zip(&present) {
+                let of_second = &mut sums.second[byte * HIDDEN..][..HIDDEN];
                 let each = hidden.iter().zip(through).zip(of_first.iter_mut().zip(of_second));
                 for ((&hidden, &through), (of_first, of_second)) in each {
                     let passed = if hidden > 0.0 { through } else { 0.0 };

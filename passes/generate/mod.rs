@@ -14,7 +14,9 @@
 //! One generator serves all layers and is stored once, in 16 bits. Runtimes compute it once, when they load the model, so
 //! that it runs as fast as with floats (see `emit`).
 //!
-//! The result is run against the original; where it misses the target, the tensors whose noise costs most for their bytes
+//! With calibration data, layers are fitted one after the other to what they gave in the original (see `fit`), on some of
+//! the samples; the result is used where it is closer to the original on the others than without. It is run against the
+//! original; where it misses the target, the tensors whose noise costs most for their bytes
 //! stay float.
 //!
 //! Left alone:
@@ -26,11 +28,13 @@
 mod coded;
 mod decoder;
 mod emit;
+mod fit;
 mod gradient;
 mod levels;
 mod options;
 mod plan;
 mod residual;
+mod sequence;
 mod table;
 mod train;
 
@@ -38,6 +42,8 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
+use crate::passes::common::fitted::closest;
+use crate::passes::common::holdout::Part;
 use crate::passes::common::within::where_it_runs;
 use coded::{Coded, Codes};
 use levels::Level;
@@ -73,7 +79,13 @@ impl Pass for Generate {
         }
         let trained = train(&plan::sample(&candidates, self.settings.block), self.settings.block, cx.env);
         let (candidates, coded) = self.gaining(&model.graph, candidates, &trained, cx)?;
-        let levels = self.levels(model, (&candidates, &coded), cx.env.calibration, cx)?;
+        let parts = cx.env.calibration.filter(|_| self.settings.repairs).and_then(Part::split);
+        let (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>) = match &parts {
+            Some((fit, check)) => (Some(fit), Some(check)),
+            None => (None, cx.env.calibration),
+        };
+        let coded = self.closest(model, (&candidates, coded), &trained, fit.zip(check), cx)?;
+        let levels = self.levels(model, (&candidates, &coded), check, cx)?;
         let mut chosen: Vec<(&Candidate, &Coded)> = candidates.iter().zip(&coded).collect();
         let mut levels = levels.iter();
         chosen.retain(|_| levels.next() == Some(&Level::Generated));
@@ -117,6 +129,22 @@ impl Generate {
         }
         cx.env.progress.finish();
         Ok((candidates, gaining))
+    }
+
+    /// Weights fitted to samples, where outputs are closer with those on samples that nothing was fitted to.
+    fn closest(
+        &self,
+        model: &Model,
+        (candidates, plain): (&[Candidate], Vec<Coded>),
+        trained: &Trained,
+        parts: Option<(&dyn Samples, &dyn Samples)>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Vec<Coded>> {
+        let Some((fit, check)) = parts.filter(|_| !candidates.is_empty()) else { return Ok(plain) };
+        let all = vec![Level::Generated; candidates.len()];
+        let (env, alone) = (cx.env, plain.clone());
+        let fitted = || sequence::coded(model, (candidates, &alone), &trained.table, fit, env);
+        closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 
     /// How each candidate is kept. Random inputs stand in for samples; a model that cannot be run on those is not measured.

@@ -92,10 +92,11 @@ mod tests {
     fn two_stages_leave_less_than_one() {
         let (block, blocks) = (4, noise(8000));
         let residual = Residual::new(&blocks, block, 1);
-        let first = Plane::new(&residual.first, block);
-        let one: f32 = blocks.chunks(block).map(|x| first.nearest(x).1).sum();
-        let table = residual.table();
-        let two: f32 = blocks.chunks(block).map(|x| table.nearest(x, 16).1).sum();
+        let (first, table) = (Plane::new(&residual.first, block), residual.table());
+        let distance = |x: &[f32], other: &[f32]| x.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        let center = |x: &[f32]| residual.first.chunks(block).nth(usize::from(first.nearest(x).0)).unwrap();
+        let one: f32 = blocks.chunks(block).map(|x| distance(x, center(x))).sum();
+        let two: f32 = blocks.chunks(block).map(|x| distance(x, table.of(table.nearest(x, 16)))).sum();
         assert!(two < 0.3 * one, "{one} -> {two}");
     }
 }

@@ -1,4 +1,9 @@
-//! Trains a generator on blocks of weights: latents that are nearest, then steps down the gradient, and again.
+//! Trains a generator on blocks of weights: some are drawn and get the latents that are nearest, then come steps down the
+//! gradient, and again.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use super::decoder::{Decoder, PARTS};
 use super::gradient::{Wanted, gradient};
@@ -6,17 +11,18 @@ use super::residual::Residual;
 use super::table::Table;
 use crate::pass::Env;
 
-/// How often latents are chosen anew, and steps between.
-const ROUNDS: usize = 30;
-const STEPS: usize = 20;
+/// How often blocks are drawn and get latents, how many, and steps until the next ones.
+const ROUNDS: usize = 100;
+const BATCH: usize = 1 << 14;
+const STEPS: usize = 5;
 
 /// First bytes that a search looks behind, while training and for what is stored.
-const TRAIN_WIDTH: usize = 8;
-pub(super) const WIDTH: usize = 32;
+const TRAIN_WIDTH: usize = 4;
+pub(super) const WIDTH: usize = 8;
 
 /// The length of the first step; that of the last is this share of it.
-const RATE: f32 = 6e-3;
-const LAST_RATE: f32 = 0.05;
+const RATE: f32 = 1.2e-2;
+const LAST_RATE: f32 = 0.03;
 
 /// Adam (Kingma and Ba, 2015), with the paper's constants.
 struct Adam {
@@ -62,9 +68,13 @@ pub(super) fn train(blocks: &[f32], block: usize, env: &Env<'_>) -> Trained {
     let mut decoder = Decoder::new(&Residual::new(blocks, block, env.seed), env.seed ^ 1);
     let mut adam = Adam::new(&decoder);
     env.progress.start("training the generator", ROUNDS as u64);
+    let mut order: Vec<usize> = (0..blocks.len() / block.max(1)).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(env.seed ^ 2));
+    let mut drawn = order.iter().copied().cycle();
     for round in 0..ROUNDS {
-        let latents = decoder.table().latents(blocks, TRAIN_WIDTH);
-        let wanted = Wanted::new(blocks, &latents, block);
+        let some = drawn.by_ref().take(BATCH.min(order.len()));
+        let some: Vec<f32> = some.flat_map(|index| blocks[index * block..][..block].iter().copied()).collect();
+        let wanted = Wanted::new(&some, &decoder.table().latents(&some, TRAIN_WIDTH), block);
         for step in 0..STEPS {
             let (error, slopes) = gradient(&decoder, &wanted);
             if step == 0 {
