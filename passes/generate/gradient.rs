@@ -1,9 +1,8 @@
 //! How the error of a generator changes with each of its weights.
 //!
-//! Blocks matter for the error only by how many have each latent and by their mean.
+//! Blocks matter for the error only by how many have each latent and by their mean. Sums are written out here, and not left
+//! to a library that adds up as the processor likes it, so that any machine trains the same generator.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::decoder::{BIAS, Decoder, FIRST, HIDDEN, MIX_FIRST, MIX_SECOND, OUT, PARTS, SECOND, SHIFT};
@@ -55,52 +54,51 @@ struct Sums {
     /// Of the hidden numbers of its first bytes, and of all second ones.
     first: Vec<f32>,
     second: Vec<f32>,
+    /// `[block, HIDDEN]`
     out: Vec<f32>,
     shift: Vec<f32>,
 }
 
 /// The mean squared error of a number, and its derivative by each weight of the generator.
 pub(super) fn gradient(decoder: &Decoder, wanted: &Wanted) -> (f64, [Vec<f32>; PARTS]) {
-    let (block, width) = (decoder.block, decoder.width);
+    let block = decoder.block;
     let (first, second) = decoder.halves();
+    let out: Vec<f32> = (0..block).flat_map(|place| decoder.parts[OUT].iter().skip(place).step_by(block)).copied().collect();
     let tasks: Vec<Sums> = (first.par_chunks_exact(TASK * HIDDEN))
         .zip(wanted.shares.par_chunks_exact(TASK * BYTE).zip(wanted.means.par_chunks_exact(TASK * BYTE * block)))
-        .map(|(first, (shares, means))| Sums::new(decoder, (first, &second), (shares, means)))
+        .map(|(first, (shares, means))| Sums::new((&out, &decoder.parts[SHIFT]), (first, &second), (shares, means)))
         .collect();
     let mut error = wanted.scatter;
     let mut of_first = Vec::with_capacity(BYTE * HIDDEN);
-    let (mut of_second, mut out, mut shift) = (vec![0.0; BYTE * HIDDEN], vec![0.0; HIDDEN * block], vec![0.0; block]);
+    let (mut of_second, mut of_out, mut shift) = (vec![0.0; BYTE * HIDDEN], vec![0.0; HIDDEN * block], vec![0.0; block]);
     for task in tasks {
         error += task.error;
         of_first.extend(task.first);
-        add(&mut of_second, &task.second);
-        add(&mut out, &task.out);
-        add(&mut shift, &task.shift);
+        add(&mut of_second, &task.second, 1.0);
+        add(&mut of_out, &task.out, 1.0);
+        add(&mut shift, &task.shift, 1.0);
     }
-    let mut bias = vec![0.0; HIDDEN];
-    of_first.chunks_exact(HIDDEN).for_each(|row| add(&mut bias, row));
     let mut parts: [Vec<f32>; PARTS] = Default::default();
+    parts[BIAS] = vec![0.0; HIDDEN];
+    of_first.chunks_exact(HIDDEN).for_each(|row| add(&mut parts[BIAS], row, 1.0));
     for (embedding, mix, of_hidden) in [(FIRST, MIX_FIRST, &of_first), (SECOND, MIX_SECOND, &of_second)] {
-        let of_hidden = MatRef::from_row_major_slice(of_hidden, BYTE, HIDDEN);
-        let (rows, weights) = (
-            MatRef::from_row_major_slice(&decoder.parts[embedding], BYTE, width),
-            MatRef::from_row_major_slice(&decoder.parts[mix], width, HIDDEN),
-        );
-        parts[embedding] = product(of_hidden, weights.transpose());
-        parts[mix] = product(rows.transpose(), of_hidden);
+        let weights = decoder.parts[mix].chunks_exact(HIDDEN);
+        parts[mix] = vec![0.0; decoder.width * HIDDEN];
+        for (numbers, of_hidden) in decoder.parts[embedding].chunks_exact(decoder.width).zip(of_hidden.chunks_exact(HIDDEN)) {
+            parts[embedding].extend(weights.clone().map(|weights| dot(weights, of_hidden)));
+            for (number, of_mix) in numbers.iter().zip(parts[mix].chunks_exact_mut(HIDDEN)) {
+                add(of_mix, of_hidden, *number);
+            }
+        }
     }
-    parts[BIAS] = bias;
-    parts[OUT] = out;
+    parts[OUT] = (0..HIDDEN).flat_map(|unit| of_out.iter().skip(unit).step_by(HIDDEN)).copied().collect();
     parts[SHIFT] = shift;
     (error, parts)
 }
 
 impl Sums {
-    fn new(decoder: &Decoder, (first, second): (&[f32], &[f32]), (shares, means): (&[f32], &[f32])) -> Self {
-        let block = decoder.block;
-        let out = MatRef::from_row_major_slice(&decoder.parts[OUT], HIDDEN, block);
-        let (mut hidden, mut of_hidden) = (vec![0.0f32; BYTE * HIDDEN], vec![0.0f32; BYTE * HIDDEN]);
-        let mut blocks = vec![0.0f32; BYTE * block];
+    fn new((out, shift): (&[f32], &[f32]), (first, second): (&[f32], &[f32]), (shares, means): (&[f32], &[f32])) -> Self {
+        let block = shift.len();
         let mut sums = Self {
             error: 0.0,
             first: vec![0.0; first.len()],
@@ -108,61 +106,48 @@ impl Sums {
             out: vec![0.0; HIDDEN * block],
             shift: vec![0.0; block],
         };
-        let each = first.chunks_exact(HIDDEN).zip(shares.chunks_exact(BYTE).zip(means.chunks_exact(BYTE * block)));
-        for ((first, (shares, means)), of_first) in each.zip(sums.first.chunks_exact_mut(HIDDEN)) {
-            // Latents that no block has count for nothing.
-            let present: Vec<usize> = (0..BYTE).filter(|&byte| shares[byte] > 0.0).collect();
-            let count = present.len();
-            for (hidden, &byte) in hidden.chunks_exact_mut(HIDDEN).zip(&present) {
-                let second = &second[byte * HIDDEN..][..HIDDEN];
-                hidden.iter_mut().zip(first.iter().zip(second)).for_each(|(hidden, (a, b))| *hidden = (a + b).max(0.0));
+        for (latent, (&share, mean)) in shares.iter().zip(means.chunks_exact(block)).enumerate() {
+            // A latent that no block has counts for nothing.
+            if share == 0.0 {
+                continue;
             }
-            let rows = MatRef::from_row_major_slice(&hidden[..count * HIDDEN], count, HIDDEN);
-            let made = MatMut::from_row_major_slice_mut(&mut blocks[..count * block], count, block);
-            matmul(made, Accum::Replace, rows, out, 1.0, Par::Seq);
-            // From here on `blocks` holds the derivative by each number of each block.
-            let mut error = 0.0f32;
-            for (made, &byte) in blocks.chunks_exact_mut(block).zip(&present) {
-                let (mean, share) = (&means[byte * block..][..block], shares[byte]);
-                for (((made, mean), shift), of_shift) in
-                    made.iter_mut().zip(mean).zip(&decoder.parts[SHIFT]).zip(&mut sums.shift)
-                {
-                    let off = *made + shift - mean;
-                    error += share * off * off;
-                    *made = 2.0 * share * off;
-                    *of_shift += *made;
-                }
+            let (of_first, of_second) = (latent / BYTE * HIDDEN, latent % BYTE * HIDDEN);
+            let (mut hidden, mut through) = ([0.0f32; HIDDEN], [0.0f32; HIDDEN]);
+            for ((hidden, a), b) in hidden.iter_mut().zip(&first[of_first..]).zip(&second[of_second..]) {
+                *hidden = (a + b).max(0.0);
             }
-            sums.error += f64::from(error);
-            let of_blocks = MatRef::from_row_major_slice(&blocks[..count * block], count, block);
-            let of_out = MatMut::from_row_major_slice_mut(&mut sums.out, HIDDEN, block);
-            matmul(of_out, Accum::Add, rows.transpose(), of_blocks, 1.0, Par::Seq);
-            let through = MatMut::from_row_major_slice_mut(&mut of_hidden[..count * HIDDEN], count, HIDDEN);
-            matmul(through, Accum::Replace, of_blocks, out.transpose(), 1.0, Par::Seq);
-            let rows = hidden.chunks_exact(HIDDEN).zip(of_hidden.chunks_exact(HIDDEN));
-            for ((hidden, through), &byte) in rows.zip(&present) {
-                let of_second = &mut sums.second[byte * HIDDEN..][..HIDDEN];
-                let each = hidden.iter().zip(through).zip(of_first.iter_mut().zip(of_second));
-                for ((&hidden, &through), (of_first, of_second)) in each {
-                    let passed = if hidden > 0.0 { through } else { 0.0 };
-                    *of_first += passed;
-                    *of_second += passed;
-                }
+            for (place, (weights, of_out)) in
+                out.chunks_exact(HIDDEN).zip(sums.out.chunks_exact_mut(HIDDEN)).enumerate()
+            {
+                let off = dot(&hidden, weights) + shift[place] - mean[place];
+                sums.error += f64::from(share * off * off);
+                let slope = 2.0 * share * off;
+                sums.shift[place] += slope;
+                add(of_out, &hidden, slope);
+                add(&mut through, weights, slope);
             }
+            through.iter_mut().zip(&hidden).for_each(|(through, &hidden)| {
+                *through = if hidden > 0.0 { *through } else { 0.0 };
+            });
+            add(&mut sums.first[of_first..][..HIDDEN], &through, 1.0);
+            add(&mut sums.second[of_second..][..HIDDEN], &through, 1.0);
         }
         sums
     }
 }
 
-fn add(sums: &mut [f32], more: &[f32]) {
-    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+/// Adds so many times.
+fn add(sums: &mut [f32], more: &[f32], times: f32) {
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += times * more);
 }
 
-fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Vec<f32> {
-    let (rows, columns) = (a.nrows(), b.ncols());
-    let mut result = vec![0.0; rows * columns];
-    matmul(MatMut::from_row_major_slice_mut(&mut result, rows, columns), Accum::Replace, a, b, 1.0, Par::Seq);
-    result
+/// The sum of products in an order that does not depend on the machine, side by side.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += a * b);
+    }
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

@@ -20,15 +20,16 @@ const STEPS: usize = 5;
 const TRAIN_WIDTH: usize = 4;
 pub(super) const WIDTH: usize = 8;
 
-/// The length of the first step; that of the last is this share of it.
+/// The length of the first step, and what it is multiplied by after each: the last is a thirtieth of the first.
 const RATE: f32 = 1.2e-2;
-const LAST_RATE: f32 = 0.03;
+const DECAY: f32 = 0.993;
 
 /// Adam (Kingma and Ba, 2015), with the paper's constants.
 struct Adam {
     means: [Vec<f32>; PARTS],
     squares: [Vec<f32>; PARTS],
-    steps: i32,
+    /// What the constants have become by now.
+    left: (f32, f32),
 }
 
 impl Adam {
@@ -37,12 +38,12 @@ impl Adam {
 
     fn new(decoder: &Decoder) -> Self {
         let zeros = || decoder.parts.each_ref().map(|part| vec![0.0; part.len()]);
-        Self { means: zeros(), squares: zeros(), steps: 0 }
+        Self { means: zeros(), squares: zeros(), left: (1.0, 1.0) }
     }
 
     fn step(&mut self, decoder: &mut Decoder, gradient: &[Vec<f32>; PARTS], rate: f32) {
-        self.steps += 1;
-        let rate = rate * (1.0 - Self::SQUARE.powi(self.steps)).sqrt() / (1.0 - Self::MEAN.powi(self.steps));
+        self.left = (self.left.0 * Self::MEAN, self.left.1 * Self::SQUARE);
+        let rate = rate * (1.0 - self.left.1).sqrt() / (1.0 - self.left.0);
         for (((part, gradient), means), squares) in
             decoder.parts.iter_mut().zip(gradient).zip(&mut self.means).zip(&mut self.squares)
         {
@@ -66,7 +67,7 @@ pub(super) struct Trained {
 /// Trains on blocks that lie one behind the other.
 pub(super) fn train(blocks: &[f32], block: usize, env: &Env<'_>) -> Trained {
     let mut decoder = Decoder::new(&Residual::new(blocks, block, env.seed), env.seed ^ 1);
-    let mut adam = Adam::new(&decoder);
+    let (mut adam, mut rate) = (Adam::new(&decoder), RATE);
     env.progress.start("training the generator", ROUNDS as u64);
     let mut order: Vec<usize> = (0..blocks.len() / block.max(1)).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(env.seed ^ 2));
@@ -80,8 +81,8 @@ pub(super) fn train(blocks: &[f32], block: usize, env: &Env<'_>) -> Trained {
             if step == 0 {
                 tracing::debug!(round, error, "training the generator");
             }
-            let done = (round * STEPS + step) as f32 / (ROUNDS * STEPS) as f32;
-            adam.step(&mut decoder, &slopes, RATE * LAST_RATE.powf(done));
+            adam.step(&mut decoder, &slopes, rate);
+            rate *= DECAY;
         }
         env.progress.advance(1);
     }
