@@ -21,6 +21,7 @@ mod fuse_bn;
 mod fuse_chains;
 mod fuse_conv;
 mod fuse_pad;
+mod generate;
 mod inline_if;
 mod inline_loop;
 mod keep;
@@ -70,6 +71,7 @@ pub const ALL: &[PassInfo] = &[
     cluster::INFO,
     ternary::INFO,
     lowrank::INFO,
+    generate::INFO,
     compress::INFO,
     fp16::INFO,
     bf16::INFO,

@@ -90,15 +90,27 @@ impl Feedback {
         round: impl Fn(usize, usize, f32) -> (i8, f32),
     ) {
         let depth = self.order.len();
+        self.carry_columns(rows, |k, weights, restored| {
+            for (row, (&weight, restored)) in weights.iter().zip(restored).enumerate() {
+                (levels[row * depth + k], *restored) = round(row, k, weight);
+            }
+        });
+    }
+
+    /// The same for rows that are rounded together: `round` is given the place in the rows and what the weights there have
+    /// become, one of each row, and says what they get.
+    pub(in crate::passes) fn carry_columns(&self, rows: &[f32], mut round: impl FnMut(usize, &[f32], &mut [f32])) {
+        let depth = self.order.len();
         let mut left: Vec<f32> = rows.chunks(depth).flat_map(|row| self.order.iter().map(|&k| row[k])).collect();
+        let mut column = vec![0.0; left.len() / depth];
+        let mut restored = column.clone();
         for (turn, &k) in self.order.iter().enumerate() {
             let feedback = &self.factor[turn * depth + turn..(turn + 1) * depth];
-            for (row, left) in left.chunks_mut(depth).enumerate() {
-                let left = &mut left[turn..];
-                let (level, restored) = round(row, k, left[0]);
-                levels[row * depth + k] = level;
-                let error = (left[0] - restored) / feedback[0];
-                left.iter_mut().zip(feedback).for_each(|(weight, &share)| *weight -= error * share);
+            column.iter_mut().zip(left.chunks(depth)).for_each(|(weight, left)| *weight = left[turn]);
+            round(k, &column, &mut restored);
+            for ((left, weight), restored) in left.chunks_mut(depth).zip(&column).zip(&restored) {
+                let error = (weight - restored) / feedback[0];
+                left[turn..].iter_mut().zip(feedback).for_each(|(weight, &share)| *weight -= error * share);
             }
         }
     }

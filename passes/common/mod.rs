@@ -12,6 +12,7 @@ pub(super) mod ends;
 pub(super) mod exclude;
 pub(super) mod facts;
 pub(super) mod feedback;
+pub(super) mod fitted;
 pub(super) mod glob;
 pub(super) mod goal;
 pub(super) mod half;

@@ -10,6 +10,9 @@ use crate::ir::{AttrRef, DType, Graph, NodeId, Port, Tensor, ValueId};
 /// Tables with shorter rows than this share scales along their last axis: a scale for each row would cost too much.
 const SHORTEST_ROW: u64 = 32;
 
+/// Operators between the numbers of a generator of weights and its last product.
+const GENERATOR_STEPS: usize = 6;
+
 /// Operators that multiply by their weights, and do nothing else with them.
 const PRODUCTS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"];
 
@@ -158,6 +161,10 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
         // [C_in, C_out / groups, ...]: with groups, a scale along axis 1 would be shared by all of them, so each input
         // channel gets its own instead.
         ("ConvTranspose", 1) if rank >= 3 => one_axis(usize::from(held.attr_int("group", 1) == 1)),
+        // What a generator of weights computes of its own.
+        ("MatMul", 0 | 1) if graph.input(node, 1 - slot as usize).is_some_and(|other| is_known(graph, other)) => {
+            return None;
+        }
         ("Gemm", 1) if rank == 2 => {
             let is_transposed = held.attr_int("transB", 0) != 0;
             let is_plain_product = held.attr_int("transA", 0) == 0
@@ -183,13 +190,30 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
     Some(Role { kept: original_axes(&kept, axes), has_dq_kernel, is_factor: held.is_any(PRODUCTS) })
 }
 
-/// Whether a Gather looks up codes that are constants of a byte each: then its table is no embedding, but what weights that
+/// Whether a Gather looks up codes that are constants of one or two bytes each: then its table is no embedding, but what weights that
 /// were compressed before are restored from.
 fn is_decoder(graph: &Graph, node: NodeId) -> bool {
     let cast = graph.input(node, 1).and_then(|places| graph.producer(places));
     let Some((cast, _)) = cast.filter(|(cast, _)| graph.node(*cast).is("Cast")) else { return false };
     let codes = graph.input(cast, 0).and_then(|codes| graph.constant(codes));
-    codes.is_some_and(|codes| codes.dtype() == DType::U8)
+    codes.is_some_and(|codes| matches!(codes.dtype(), DType::U8 | DType::U16))
+}
+
+/// Whether a value hangs on constants alone, as far back as the operators of a generator go.
+fn is_known(graph: &Graph, value: ValueId) -> bool {
+    let mut left = vec![(value, 0)];
+    while let Some((value, steps)) = left.pop() {
+        if graph.constant(value).is_some() {
+            continue;
+        }
+        match graph.producer(value) {
+            Some((node, _)) if steps < GENERATOR_STEPS => {
+                left.extend(graph.node_inputs(node).into_iter().flatten().map(|input| (input, steps + 1)));
+            }
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// The axes of one of two operands that the other does not have and the result does: the columns of a product of matrices,

@@ -7,20 +7,17 @@ use super::form::Form;
 use super::menu::Menu;
 use super::options::Goal;
 use super::rate::{Chosen, Rate, budget, bytes, draft, of_menus};
-use crate::calib::{self, Layer, PairGram};
+use crate::calib::PairGram;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::{Cx, Env};
+use crate::passes::common::fitted::in_turn;
 use crate::passes::common::goal::worst;
-use crate::passes::common::stages::{in_order, stages};
 use crate::passes::common::trial::Trial;
 
 /// Fewer samples than this say too little to change weights by: what is closer on those is not on others.
 const LEAST_SAMPLES: usize = 32;
-
-/// Stages between which the models are run again, at most: each costs all samples.
-const MAX_STAGES: usize = 32;
 
 /// How often smaller forms are tried.
 const MAX_TRIES: usize = 6;
@@ -113,32 +110,23 @@ fn refitted(
     }
     let layers = (0..menus.len()).filter_map(|index| Some((index, menus[index].rowed.layer.as_ref()?)));
     let layers = layers.filter(|(index, _)| form_of(*index).is_some()).collect();
-    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers, |(_, layer)| layer)?;
-    env.progress.start("fitting layers", ordered.len() as u64);
-    for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
-        let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
-        for round_of in calib::rounds(&layers) {
-            let moments = calib::measure_pairs(model, &copy, &round_of, samples, env)?;
-            for (index, layer) in stage.iter().filter(|(_, layer)| round_of.contains(layer)) {
-                let (rowed, Some(form)) = (&menus[*index].rowed, form_of(*index)) else { continue };
-                let rows = rowed.rows();
-                let is_centred = rowed.bias.is_some();
-                let groups = moments.of(layer).and_then(|pairs| {
-                    let dim = |pair: &PairGram| pair.copy().dim();
-                    groups(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
-                });
-                if let Some(groups) = groups {
-                    let rounded = round(&rows, rowed.depth(), Some(&groups), form);
-                    let name = model.graph.value(rowed.weights.value).name();
-                    coded[*index] = Some(Coded::new(rowed, name, &rows, rounded, env.scratch)?);
-                }
-                if let Some(coded) = &coded[*index] {
-                    coded.put(&model.graph, &mut copy.graph, rowed)?;
-                }
-                env.progress.advance(1);
-            }
+    in_turn(model, &mut copy, layers, samples, env, |index, pairs, copy| {
+        let (rowed, Some(form)) = (&menus[index].rowed, form_of(index)) else { return Ok(()) };
+        let rows = rowed.rows();
+        let is_centred = rowed.bias.is_some();
+        let groups = pairs.and_then(|pairs| {
+            let dim = |pair: &PairGram| pair.copy().dim();
+            groups(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
+        });
+        if let Some(groups) = groups {
+            let rounded = round(&rows, rowed.depth(), Some(&groups), form);
+            let name = model.graph.value(rowed.weights.value).name();
+            coded[index] = Some(Coded::new(rowed, name, &rows, rounded, env.scratch)?);
         }
-    }
-    env.progress.finish();
+        match &coded[index] {
+            Some(coded) => coded.put(&model.graph, &mut copy.graph, rowed),
+            None => Ok(()),
+        }
+    })?;
     Ok(coded)
 }

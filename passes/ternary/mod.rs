@@ -32,10 +32,9 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
-use crate::passes::common::goal::worst;
+use crate::passes::common::fitted::closest;
 use crate::passes::common::holdout::Part;
 use crate::passes::common::rows::Rowed;
-use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
 use levels::Level;
@@ -117,33 +116,9 @@ impl Ternary {
     ) -> Result<Vec<Coded>> {
         let Some((fit, check)) = parts else { return Ok(plain) };
         let all = vec![Level::Ternary; candidates.len()];
-        let both = || -> Result<(Vec<Coded>, (f64, f64))> {
-            let fitted = sequence::coded(model, candidates, &self.settings, fit, cx.env)?;
-            let trial = Trial::new(model, check, cx.env)?;
-            let noise = |coded: &[Coded]| -> Result<f64> {
-                Ok(worst(&trial.drift(&levels::draft(model, candidates, coded, &all)?)?))
-            };
-            let noises = (noise(&plain)?, noise(&fitted)?);
-            Ok((fitted, noises))
-        };
-        match both() {
-            Ok((fitted, (before, after))) => {
-                let (before_db, after_db) = (-10.0 * before.log10(), -10.0 * after.log10());
-                let is_closer = after < before;
-                let used = if is_closer { "fitted to" } else { "not fitted: no closer with" };
-                cx.note(format!(
-                    "{used} {}: {before_db:.1} -> {after_db:.1} dB on {}",
-                    fit.describe(),
-                    check.describe()
-                ));
-                Ok(if is_closer { fitted } else { plain })
-            }
-            Err(error) if error.kind().is_no_run() => {
-                cx.note(format!("weights are rounded by themselves: {}", error.what()));
-                Ok(plain)
-            }
-            Err(error) => Err(error),
-        }
+        let env = cx.env;
+        let fitted = || sequence::coded(model, candidates, &self.settings, fit, env);
+        closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 
     /// How each candidate is kept. Random inputs stand in for samples; a model that cannot be run on those is not measured.

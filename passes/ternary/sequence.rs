@@ -4,16 +4,12 @@ use super::coded::Coded;
 use super::fit;
 use super::options::Settings;
 use super::plan;
-use crate::calib::{self, Layer};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
+use crate::passes::common::fitted::in_turn;
 use crate::passes::common::rows::Rowed;
-use crate::passes::common::stages::{in_order, stages};
-
-/// Stages between which the models are run again, at most: each costs all samples.
-const MAX_STAGES: usize = 32;
 
 /// All candidates, coded: layers by what they read, the rest by themselves.
 ///
@@ -34,26 +30,17 @@ pub(super) fn coded(
         found[index] = Some(coded);
     }
     let layers = candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?)));
-    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers.collect(), |(_, layer)| layer)?;
-    env.progress.start("fitting layers", ordered.len() as u64);
-    for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
-        let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
-        for round in calib::rounds(&layers) {
-            let moments = calib::measure_pairs(model, &copy, &round, samples, env)?;
-            for (index, layer) in stage.iter().filter(|(_, layer)| round.contains(layer)) {
-                let candidate = &candidates[*index];
-                let rows = candidate.rows();
-                let (is_centred, is_shared) = (candidate.bias.is_some(), settings.is_shared);
-                let coded = match moments.of(layer).and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
-                    Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch)?,
-                    None => plan::coded(candidate, settings, env.scratch)?,
-                };
-                coded.put(&model.graph, &mut copy.graph, candidate)?;
-                found[*index] = Some(coded);
-                env.progress.advance(1);
-            }
-        }
-    }
-    env.progress.finish();
+    in_turn(model, &mut copy, layers.collect(), samples, env, |index, pairs, copy| {
+        let candidate = &candidates[index];
+        let rows = candidate.rows();
+        let (is_centred, is_shared) = (candidate.bias.is_some(), settings.is_shared);
+        let coded = match pairs.and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
+            Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch)?,
+            None => plan::coded(candidate, settings, env.scratch)?,
+        };
+        coded.put(&model.graph, &mut copy.graph, candidate)?;
+        found[index] = Some(coded);
+        Ok(())
+    })?;
     Ok(found.into_iter().flatten().collect())
 }

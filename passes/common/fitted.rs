@@ -1,0 +1,78 @@
+//! Layers that are fitted, one after the other, to what they gave in the original; and whether that was worth it.
+
+use crate::calib::{self, Layer, PairGram};
+use crate::data::Samples;
+use crate::error::Result;
+use crate::ir::Model;
+use crate::pass::{Cx, Env};
+use crate::passes::common::goal::worst;
+use crate::passes::common::stages::{in_order, stages};
+use crate::passes::common::trial::Trial;
+
+/// Stages between which the models are run again, at most: each costs all samples.
+const MAX_STAGES: usize = 32;
+
+/// Goes through layers, each given with a number of its own, in the order in which the model computes them. `fit` gets the
+/// number, what the layer reads in the original and in the copy, where that is known, and puts into the copy what comes of it.
+///
+/// # Errors
+/// Fails where no backend can run the models, or a sample cannot be read or run; passes on what `fit` returns.
+pub(in crate::passes) fn in_turn(
+    model: &Model,
+    copy: &mut Model,
+    layers: Vec<(usize, &Layer)>,
+    samples: &dyn Samples,
+    env: &Env<'_>,
+    mut fit: impl FnMut(usize, Option<&[PairGram]>, &mut Model) -> Result<()>,
+) -> Result<()> {
+    let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers, |(_, layer)| layer)?;
+    env.progress.start("fitting layers", ordered.len() as u64);
+    for stage in stages(&ordered, |(_, layer)| layer, MAX_STAGES) {
+        let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
+        for round in calib::rounds(&layers) {
+            let moments = calib::measure_pairs(model, copy, &round, samples, env)?;
+            for (index, layer) in stage.iter().filter(|(_, layer)| round.contains(layer)) {
+                fit(*index, moments.of(layer), copy)?;
+                env.progress.advance(1);
+            }
+        }
+    }
+    env.progress.finish();
+    Ok(())
+}
+
+/// What is fitted to some samples, where outputs are closer with it on others that nothing was fitted to; else what is plain.
+/// A word says which. `draft` makes a model of either.
+///
+/// # Errors
+/// Passes on what `fitted` and `draft` return, but for a model that cannot be run.
+pub(in crate::passes) fn closest<T>(
+    model: &Model,
+    plain: T,
+    (fit, check): (&dyn Samples, &dyn Samples),
+    cx: &mut Cx<'_>,
+    fitted: impl FnOnce() -> Result<T>,
+    draft: impl Fn(&T) -> Result<Model>,
+) -> Result<T> {
+    let both = || -> Result<(T, (f64, f64))> {
+        let fitted = fitted()?;
+        let trial = Trial::new(model, check, cx.env)?;
+        let noise = |one: &T| -> Result<f64> { Ok(worst(&trial.drift(&draft(one)?)?)) };
+        let noises = (noise(&plain)?, noise(&fitted)?);
+        Ok((fitted, noises))
+    };
+    match both() {
+        Ok((fitted, (before, after))) => {
+            let (before_db, after_db) = (-10.0 * before.log10(), -10.0 * after.log10());
+            let is_closer = after < before;
+            let used = if is_closer { "fitted to" } else { "not fitted: no closer with" };
+            cx.note(format!("{used} {}: {before_db:.1} -> {after_db:.1} dB on {}", fit.describe(), check.describe()));
+            Ok(if is_closer { fitted } else { plain })
+        }
+        Err(error) if error.kind().is_no_run() => {
+            cx.note(format!("weights are rounded by themselves: {}", error.what()));
+            Ok(plain)
+        }
+        Err(error) => Err(error),
+    }
+}
