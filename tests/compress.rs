@@ -9,9 +9,9 @@
 
 mod support;
 
-use onnx_shrink::ir::{Model, check};
+use onnx_shrink::ir::{DType, Model, check, text};
 use onnx_shrink::onnx;
-use support::transform::{compared, encoded, operators_in_onnx_runtime, run, samples, testdata};
+use support::transform::{compared, encoded, of_identity, operators_in_onnx_runtime, run, samples, testdata};
 
 /// Lenet5 after a pipeline that was given 100 digits: bytes, and the worst signal-to-noise ratio on 200 others.
 fn lenet5(pipeline: &str) -> (Model, usize, f64) {
@@ -75,4 +75,41 @@ fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
         pool.install(|| encoded(&lenet5("compress=ratio=16").0))
     };
     assert!(result(1) == result(3));
+}
+
+/// Weights whose magnitude changes from one run of 32 inputs to the next, in either order of the axes.
+fn uneven(op: &str, shape: [usize; 2], block_of: impl Fn(usize) -> usize) -> Model {
+    let weight = |i: usize| ((i * 7919 % 1013) as f32 - 506.0) * 1e-3 * 4f32.powi((block_of(i) * 5 % 7) as i32 - 3);
+    let weights: Vec<String> = (0..shape[0] * shape[1]).map(|i| format!("{:?}", weight(i))).collect();
+    let source = format!(
+        "<ir_version: 8, opset_import: [\"\" : 13]> g (float[256,256] x) => (float[256,256] y)
+           <float[{},{}] w = {{ {} }}> {{ y = {op}(x, w) }}",
+        shape[0],
+        shape[1],
+        weights.join(", ")
+    );
+    text::parse(&source).unwrap()
+}
+
+#[test]
+fn blocks_of_neighbours_have_scales_where_that_pays() {
+    let models = [
+        uneven("MatMul", [256, 256], |i| i / 256 / 32 + i % 256),
+        uneven("Gemm<transB = 1>", [256, 256], |i| i % 256 / 32 + i / 256),
+    ];
+    for mut model in models {
+        let before = encoded(&model);
+        run("compress=size=40KB", &mut model, None);
+        let scale = model.graph.initializers().into_iter().find(|&value| model.graph.value(value).name() == "w_scale");
+        let scale = model.graph.constant(scale.unwrap()).unwrap();
+        assert_eq!((scale.dtype(), scale.len()), (DType::F16, 2048));
+        let after = encoded(&model);
+        let (wanted, found) = (of_identity(&before, 256), of_identity(&after, 256));
+        let energy = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|number| number * number).sum::<f64>();
+        let signal = energy(&mut wanted.iter().map(|&a| f64::from(a)));
+        let noise = energy(&mut wanted.iter().zip(&found).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+        assert!(10.0 * (signal / noise).log10() > 20.0, "{signal} {noise}");
+        let Some(operators) = operators_in_onnx_runtime(&model) else { continue };
+        assert!(operators == "MatMul 1\n" || operators == "Gemm 1\n", "{operators}");
+    }
 }
