@@ -130,14 +130,14 @@ fn fitting_to_data_is_worth_decibels() {
     let (fitted, fitted_db) = lenet5("lowrank=0.5");
     let (plain, plain_db) = lenet5("lowrank=0.5:repair=false");
     assert!(encoded(&fitted).len() < 1_000_000 && encoded(&plain).len() < 1_000_000);
-    assert!(fitted_db > plain_db + 6.0, "{plain_db:.1} -> {fitted_db:.1} dB");
+    assert!(fitted_db > plain_db + 3.0, "{plain_db:.1} -> {fitted_db:.1} dB");
 }
 
 #[test]
 fn a_target_is_reached_on_other_samples() {
     let (model, snr_db) = lenet5("lowrank=target=25");
     assert!(snr_db >= 25.0, "{snr_db:.1} dB");
-    assert!(encoded(&model).len() < 1_000_000);
+    assert!(encoded(&model).len() < 600_000);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn other_passes_go_on_from_there() {
     let sandbox = Sandbox::with_digits_model();
     let calibration = testdata("digits_calib.npz").display().to_string();
     let test = testdata("digits_test.npz").display().to_string();
-    for pipeline in ["lowrank=target=25,quant8=static", "lowrank=0.5,cluster=64:target=0"] {
+    for pipeline in ["lowrank=target=25,quant8=static", "lowrank=target=25,cluster=64:target=0"] {
         let args = ["model.onnx", "-p", pipeline, "--inputs", &calibration, "--eval-inputs", &test, "-o", "small.onnx"];
         sandbox.run(&args).code(0).says(&["lowrank: ", "fitted", "accuracy", "wrote small.onnx"]);
         let bytes = std::fs::metadata(sandbox.path("small.onnx")).unwrap().len();
