@@ -63,14 +63,16 @@ struct Sums {
 pub(super) fn gradient(decoder: &Decoder, wanted: &Wanted) -> (f64, [Vec<f32>; PARTS]) {
     let block = decoder.block;
     let (first, second) = decoder.halves();
-    let out: Vec<f32> = (0..block).flat_map(|place| decoder.parts[OUT].iter().skip(place).step_by(block)).copied().collect();
+    let out: Vec<f32> =
+        (0..block).flat_map(|place| decoder.parts[OUT].iter().skip(place).step_by(block)).copied().collect();
     let tasks: Vec<Sums> = (first.par_chunks_exact(TASK * HIDDEN))
         .zip(wanted.shares.par_chunks_exact(TASK * BYTE).zip(wanted.means.par_chunks_exact(TASK * BYTE * block)))
         .map(|(first, (shares, means))| Sums::new((&out, &decoder.parts[SHIFT]), (first, &second), (shares, means)))
         .collect();
     let mut error = wanted.scatter;
     let mut of_first = Vec::with_capacity(BYTE * HIDDEN);
-    let (mut of_second, mut of_out, mut shift) = (vec![0.0; BYTE * HIDDEN], vec![0.0; HIDDEN * block], vec![0.0; block]);
+    let (mut of_second, mut of_out, mut shift) =
+        (vec![0.0; BYTE * HIDDEN], vec![0.0; HIDDEN * block], vec![0.0; block]);
     for task in tasks {
         error += task.error;
         of_first.extend(task.first);
@@ -84,7 +86,9 @@ pub(super) fn gradient(decoder: &Decoder, wanted: &Wanted) -> (f64, [Vec<f32>; P
     for (embedding, mix, of_hidden) in [(FIRST, MIX_FIRST, &of_first), (SECOND, MIX_SECOND, &of_second)] {
         let weights = decoder.parts[mix].chunks_exact(HIDDEN);
         parts[mix] = vec![0.0; decoder.width * HIDDEN];
-        for (numbers, of_hidden) in decoder.parts[embedding].chunks_exact(decoder.width).zip(of_hidden.chunks_exact(HIDDEN)) {
+        for (numbers, of_hidden) in
+            decoder.parts[embedding].chunks_exact(decoder.width).zip(of_hidden.chunks_exact(HIDDEN))
+        {
             parts[embedding].extend(weights.clone().map(|weights| dot(weights, of_hidden)));
             for (number, of_mix) in numbers.iter().zip(parts[mix].chunks_exact_mut(HIDDEN)) {
                 add(of_mix, of_hidden, *number);
@@ -97,7 +101,11 @@ pub(super) fn gradient(decoder: &Decoder, wanted: &Wanted) -> (f64, [Vec<f32>; P
 }
 
 impl Sums {
-    fn new((out, shift): (&[f32], &[f32]), (first, second): (&[f32], &[f32]), (shares, means): (&[f32], &[f32])) -> Self {
+    fn new(
+        (out, shift): (&[f32], &[f32]),
+        (first, second): (&[f32], &[f32]),
+        (shares, means): (&[f32], &[f32]),
+    ) -> Self {
         let block = shift.len();
         let mut sums = Self {
             error: 0.0,
