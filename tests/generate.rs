@@ -93,7 +93,7 @@ fn runtimes_restore_what_the_pass_has_measured() {
 
 #[test]
 fn what_does_not_pay_for_the_generator_stays_as_it_is() {
-    let mut model = product(64, 64);
+    let mut model = product(32, 32);
     let before = encoded(&model);
     run("generate=min-elements=1:target=0", &mut model, None);
     assert!(encoded(&model) == before);

@@ -176,7 +176,7 @@ fn other_passes_go_on_from_there() {
     let test = testdata("digits_test.npz").display().to_string();
     for pipeline in ["lowrank=target=25,quant8=static", "lowrank=target=25,cluster=64:target=0"] {
         let args = ["model.onnx", "-p", pipeline, "--inputs", &calibration, "--eval-inputs", &test, "-o", "small.onnx"];
-        sandbox.run(&args).code(0).says(&["lowrank: ", "fitted", "accuracy", "wrote small.onnx"]);
+        sandbox.run(&args).code(0).says(&["lowrank=target=25: ", "fitted", "accuracy", "wrote small.onnx"]);
         let bytes = std::fs::metadata(sandbox.path("small.onnx")).unwrap().len();
         assert!(bytes < 300_000, "{pipeline}: {bytes} bytes");
     }

@@ -1,11 +1,11 @@
 //! Weights of which each is one of a few values, in the form that takes fewest bytes.
 
-use super::kmeans::Codebook;
-use super::sparse::Sparse;
 use crate::error::Result;
 use crate::ir::{Graph, Tensor};
 use crate::pass::Scratch;
+use crate::passes::common::kmeans::Codebook;
 use crate::passes::common::lookup::Lookup;
+use crate::passes::common::sparse::Sparse;
 use crate::passes::common::weights::Weights;
 
 /// Codes of weights as they are stored.

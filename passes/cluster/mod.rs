@@ -7,7 +7,7 @@
 //!
 //! Runtimes look the weights up once, when they load the model, so that it runs as fast as with floats. A byte holds several
 //! codes where there are few values, and the codebook then has a row for each byte. Where most weights are zero, a bit for each
-//! and codes for the others take fewer bytes (see `sparse`).
+//! and codes for the others take fewer bytes (see `common/sparse`).
 //!
 //! The result is run against the original; where it misses the target, the tensors whose noise costs most for their bytes
 //! get 256 values or stay float. Weights that are zero stay zero.
@@ -20,21 +20,18 @@
 //! Inner graphs and functions, whose tensors are not measured, get 256 values.
 
 mod coded;
-pub(in crate::passes) mod kmeans;
 mod levels;
-mod optimal;
 mod options;
-pub(in crate::passes) mod sparse;
 
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Env, Pass, PassInfo, Scope};
+use crate::passes::common::kmeans::codebook;
 use crate::passes::common::weights::{Weights, each_weights};
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
-use kmeans::codebook;
 use levels::{Candidate, Level};
 use options::Settings;
 

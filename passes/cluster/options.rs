@@ -1,9 +1,9 @@
 //! What the user asked of the pass.
 
-use super::kmeans::Start;
 use crate::error::{Error, Result};
 use crate::pass::{OptKind, OptSpec, Opts};
 use crate::passes::common::exclude::Exclude;
+use crate::passes::common::kmeans::Start;
 use crate::passes::common::weights::{EXCLUDE, MIN_ELEMENTS};
 
 pub(super) const OPTIONS: &[OptSpec] = &[

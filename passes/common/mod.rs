@@ -1,5 +1,5 @@
 //! What several passes share: facts about values, edits that clean up behind them, shapes, folding of arithmetic into
-//! weights, roles of constants and other forms of storing them, fitting what is left of weights, and the choice of what to
+//! weights, roles of constants and other forms of storing them, values for them to share, fitting what is left of weights, and the choice of what to
 //! quantize less.
 
 pub(super) mod affine;
@@ -19,11 +19,13 @@ pub(super) mod half;
 pub(super) mod holdout;
 pub(super) mod inferred;
 pub(super) mod inline;
+pub(super) mod kmeans;
 pub(super) mod layout;
 pub(super) mod least_squares;
 pub(super) mod lookup;
 pub(super) mod merge;
 pub(super) mod narrow;
+mod optimal;
 pub(super) mod packing;
 pub(super) mod pattern;
 pub(super) mod producer;
@@ -31,6 +33,7 @@ pub(super) mod reduction;
 pub(super) mod role;
 pub(super) mod rows;
 pub(super) mod size;
+pub(super) mod sparse;
 pub(super) mod stages;
 pub(super) mod stored;
 pub(super) mod trial;

@@ -4,10 +4,10 @@ use super::fit::{Rounded, restore};
 use crate::error::Result;
 use crate::ir::{DType, Graph, Tensor};
 use crate::pass::Scratch;
-use crate::passes::cluster::kmeans::Codebook;
-use crate::passes::cluster::sparse::Sparse;
+use crate::passes::common::kmeans::Codebook;
 use crate::passes::common::lookup::Lookup;
 use crate::passes::common::rows::Rowed;
+use crate::passes::common::sparse::Sparse;
 
 /// The weights of a tensor, as codes.
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::form::{Scale, Shared};
 use crate::calib::{Gram, PairGram};
-use crate::passes::cluster::kmeans::weighted_values;
 use crate::passes::common::feedback::Feedback;
+use crate::passes::common::kmeans::weighted_values;
 use crate::passes::common::least_squares::Equations;
 
 /// Rows that are rounded together, so that a row of the factor is read once for all of them.

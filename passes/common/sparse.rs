@@ -13,12 +13,12 @@
 //! than one over all weights.
 
 use super::kmeans::Codebook;
+use super::packing::Packing;
+use super::stored::store_parts;
+use super::weights::Weights;
 use crate::error::{Error, ErrorKind, Result, Site};
 use crate::ir::{DType, Graph, NodeSpec, Tensor, ValueId};
 use crate::pass::Scratch;
-use crate::passes::common::packing::Packing;
-use crate::passes::common::stored::store_parts;
-use crate::passes::common::weights::Weights;
 
 /// Weights that a byte of the mask stands for.
 const BITS: usize = 8;
