@@ -44,11 +44,13 @@ pub(in crate::passes) fn codebook(numbers: &[f32], count: usize, start: Start, s
     let mut sorted: Vec<f32> = numbers.iter().copied().filter(|&number| number != 0.0).collect();
     sorted.par_sort_unstable_by(f32::total_cmp);
     let has_zeros = sorted.len() < numbers.len();
-    assign(numbers, values(&sorted, has_zeros, count, |runs, count| runs.begin(start, &sorted, count, seed), |_| 1.0))
+    let settled = |runs: &Runs, count: usize| runs.settle(runs.begin(start, &sorted, count, seed));
+    assign(numbers, values(&sorted, has_zeros, count, settled, |_| 1.0))
 }
 
 /// At most `count` values (2 to 256) for finite numbers, errors of which count for so much each; ascending. The search begins
-/// where the error is least were all to count the same.
+/// where the error is least were all to count the same, and once more where many values are best put by how much errors count
+/// there; the better end is taken.
 pub(in crate::passes) fn weighted_values(numbers: &[f32], counts: &[f32], count: usize) -> Vec<f32> {
     let pairs = numbers.iter().copied().zip(counts.iter().copied());
     let mut pairs: Vec<(f32, f32)> = pairs.filter(|&(number, _)| number != 0.0).collect();
@@ -56,7 +58,11 @@ pub(in crate::passes) fn weighted_values(numbers: &[f32], counts: &[f32], count:
     let has_zeros = pairs.len() < numbers.len();
     let sorted: Vec<f32> = pairs.iter().map(|pair| pair.0).collect();
     let weight = |place: usize| f64::from(pairs.get(place).map_or(0.0, |pair: &(f32, f32)| pair.1));
-    values(&sorted, has_zeros, count, |_, count| optimal::means(&sorted, count), weight)
+    let settled = |runs: &Runs, count: usize| {
+        let (even, uneven) = (runs.settle(optimal::means(&sorted, count)), runs.settle(runs.companded(count)));
+        if runs.error(&uneven) < runs.error(&even) { uneven } else { even }
+    };
+    values(&sorted, has_zeros, count, settled, weight)
 }
 
 /// Values for sorted numbers that are not zero, and zero where there were any.
@@ -64,7 +70,7 @@ fn values(
     sorted: &[f32],
     has_zeros: bool,
     count: usize,
-    begin: impl FnOnce(&Runs, usize) -> Vec<f64>,
+    settled: impl FnOnce(&Runs, usize) -> Vec<f32>,
     weight: impl Fn(usize) -> f64,
 ) -> Vec<f32> {
     let count = count.clamp(2, 256) - usize::from(has_zeros);
@@ -72,11 +78,7 @@ fn values(
     distinct.dedup();
     let mut values = match distinct.len() <= count {
         true => distinct,
-        false => {
-            let runs = Runs::of(sorted, weight);
-            let first = begin(&runs, count);
-            runs.settle(first)
-        }
+        false => settled(&Runs::of(sorted, weight), count),
     };
     if has_zeros {
         values.push(0.0);
@@ -140,6 +142,35 @@ impl Runs {
             Start::Density => (0..count).map(|i| self.means[(2 * i + 1) * last / (2 * count)]).collect(),
             Start::Spread => self.spread(count, &mut ChaCha8Rng::seed_from_u64(seed)),
         }
+    }
+
+    /// As dense as is best where values are many: the cube root of how much errors count for there (Panter, Dite 1951).
+    fn companded(&self, count: usize) -> Vec<f64> {
+        let last = self.means.len() - 1;
+        let mut covered = 0.0;
+        let shares: Vec<f64> = (0..=last)
+            .map(|group| {
+                let width = (self.means[(group + 1).min(last)] - self.means[group.saturating_sub(1)]) / 2.0;
+                let counts = self.counts[group + 1] - self.counts[group];
+                covered += counts.cbrt() * width.cbrt().powi(2);
+                covered
+            })
+            .collect();
+        let at = |place: usize| covered * (place as f64 + 0.5) / count as f64;
+        (0..count).map(|place| self.means[shares.partition_point(|&share| share < at(place)).min(last)]).collect()
+    }
+
+    /// What is lost where each group takes the nearest of ascending values.
+    fn error(&self, values: &[f32]) -> f64 {
+        let mut nearest = 0;
+        let lost = |group: usize, value: usize| (self.means[group] - f64::from(values[value])).powi(2);
+        let of_group = |group: usize| {
+            while nearest + 1 < values.len() && lost(group, nearest + 1) <= lost(group, nearest) {
+                nearest += 1;
+            }
+            lost(group, nearest) * (self.counts[group + 1] - self.counts[group])
+        };
+        (0..self.means.len()).map(of_group).sum()
     }
 
     /// Each next one is drawn with a chance in proportion to its squared distance from the nearest before it.
