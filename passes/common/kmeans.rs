@@ -16,6 +16,9 @@ const MAX_GROUPS: usize = 1 << 16;
 /// Rounds after which clusters hardly move.
 const MAX_ROUNDS: usize = 200;
 
+/// The other start is taken where this part of the error, or less, is left: a rounding error more or less is no reason.
+const CLEARLY: f64 = 0.999;
+
 /// Where clusters begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::passes) enum Start {
@@ -60,7 +63,7 @@ pub(in crate::passes) fn weighted_values(numbers: &[f32], counts: &[f32], count:
     let weight = |place: usize| f64::from(pairs.get(place).map_or(0.0, |pair: &(f32, f32)| pair.1));
     let settled = |runs: &Runs, count: usize| {
         let (even, uneven) = (runs.settle(optimal::means(&sorted, count)), runs.settle(runs.companded(count)));
-        if runs.error(&uneven) < runs.error(&even) { uneven } else { even }
+        if runs.error(&uneven) < CLEARLY * runs.error(&even) { uneven } else { even }
     };
     values(&sorted, has_zeros, count, settled, weight)
 }
