@@ -190,8 +190,8 @@ fn direct_role(graph: &Graph, node: NodeId, slot: u32, shape: &[u64], axes: &[Op
     Some(Role { kept: original_axes(&kept, axes), has_dq_kernel, is_factor: held.is_any(PRODUCTS) })
 }
 
-/// Whether a Gather looks up codes that are constants of one or two bytes each: then its table is no embedding, but what weights that
-/// were compressed before are restored from.
+/// Whether a Gather looks up codes that are constants of one or two bytes each: then its table is no embedding, but what
+/// weights that were compressed before are restored from.
 fn is_decoder(graph: &Graph, node: NodeId) -> bool {
     let cast = graph.input(node, 1).and_then(|places| graph.producer(places));
     let Some((cast, _)) = cast.filter(|(cast, _)| graph.node(*cast).is("Cast")) else { return false };

@@ -29,6 +29,11 @@ impl Rowed {
         Self { weights, layout, layer, bias }
     }
 
+    /// Rows there are.
+    pub(in crate::passes) fn channels(&self) -> usize {
+        self.layout.channels
+    }
+
     /// Weights of a row.
     pub(in crate::passes) fn depth(&self) -> usize {
         self.weights.tensor.len() / self.layout.channels.max(1)

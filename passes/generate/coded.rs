@@ -1,11 +1,11 @@
 //! Weights as latents, two bytes for a block, and a scale for each channel.
 
-use super::plan::Candidate;
 use super::table::{BYTE, Table};
 use super::train::WIDTH;
 use crate::error::Result;
 use crate::ir::{DType, Graph, Tensor};
 use crate::pass::Scratch;
+use crate::passes::common::rows::Rowed;
 
 /// Latents of the blocks of a matrix: those of the first rows in all places, then those of the next rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +94,7 @@ impl Coded {
     /// # Errors
     /// Fails where the codes cannot be kept: the disk is full.
     pub(super) fn new(
-        candidate: &Candidate,
+        candidate: &Rowed,
         rows: &[f32],
         mut codes: Codes,
         table: &Table,
@@ -134,7 +134,7 @@ impl Coded {
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn shift(&self, original: &Graph, copy: &mut Graph, candidate: &Candidate) -> Result<()> {
+    pub(super) fn shift(&self, original: &Graph, copy: &mut Graph, candidate: &Rowed) -> Result<()> {
         match (candidate.bias, &self.shifts) {
             (Some(bias), Some(shifts)) => bias.shift(original, copy, shifts),
             _ => Ok(()),
@@ -145,7 +145,7 @@ impl Coded {
     ///
     /// # Errors
     /// Fails only where an edit does, which is a defect.
-    pub(super) fn place(&self, original: &Graph, copy: &mut Graph, candidate: &Candidate) -> Result<()> {
+    pub(super) fn place(&self, original: &Graph, copy: &mut Graph, candidate: &Rowed) -> Result<()> {
         self.shift(original, copy, candidate)?;
         copy.set_constant(candidate.weights.value, self.restored.clone())
     }

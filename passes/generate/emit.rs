@@ -12,10 +12,10 @@
 
 use super::coded::Coded;
 use super::decoder::{BIAS, Decoder, FIRST, MIX_FIRST, MIX_SECOND, OUT, PARTS, SECOND, SHIFT};
-use super::plan::Candidate;
 use super::table::BYTE;
 use crate::error::Result;
 use crate::ir::{DType, Graph, NodeId, NodeSpec, Tensor, ValueId};
+use crate::passes::common::rows::Rowed;
 use crate::passes::common::stored::store_parts;
 
 /// Names of the parts of a generator.
@@ -71,7 +71,7 @@ pub(super) fn add_decoder(graph: &mut Graph, decoder: &Decoder, near: NodeId) ->
 ///
 /// # Errors
 /// Fails only where an edit does, which is a defect.
-pub(super) fn put(graph: &mut Graph, candidate: &Candidate, coded: &Coded, table: (ValueId, usize)) -> Result<()> {
+pub(super) fn put(graph: &mut Graph, candidate: &Rowed, coded: &Coded, table: (ValueId, usize)) -> Result<()> {
     let (table, block) = table;
     let weights = &candidate.weights;
     let (value, reader, tensor) = (weights.value, weights.reader, &weights.tensor);

@@ -2,12 +2,12 @@
 
 use super::coded::Coded;
 use super::emit::stored_bytes;
-use super::plan::Candidate;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Cx;
 use crate::passes::common::choose::{Choice, Item};
+use crate::passes::common::rows::Rowed;
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::{Tensors, levels_within};
 
@@ -22,7 +22,7 @@ pub(super) enum Level {
 ///
 /// # Errors
 /// Fails only where an edit does, which is a defect.
-pub(super) fn draft(model: &Model, candidates: &[Candidate], coded: &[Coded], levels: &[Level]) -> Result<Model> {
+pub(super) fn draft(model: &Model, candidates: &[Rowed], coded: &[Coded], levels: &[Level]) -> Result<Model> {
     let mut draft = model.clone();
     for ((candidate, coded), level) in candidates.iter().zip(coded).zip(levels) {
         if *level == Level::Generated {
@@ -38,7 +38,7 @@ pub(super) fn draft(model: &Model, candidates: &[Candidate], coded: &[Coded], le
 /// Fails where no backend can run the model on the samples.
 pub(super) fn reach(
     model: &Model,
-    (candidates, coded): (&[Candidate], &[Coded]),
+    (candidates, coded): (&[Rowed], &[Coded]),
     target: f64,
     samples: &dyn Samples,
     cx: &mut Cx<'_>,

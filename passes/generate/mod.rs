@@ -44,11 +44,11 @@ use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::fitted::closest;
 use crate::passes::common::holdout::Part;
+use crate::passes::common::rows::Rowed;
 use crate::passes::common::within::where_it_runs;
 use coded::{Coded, Codes};
 use levels::Level;
 use options::Settings;
-use plan::Candidate;
 use train::{Trained, train};
 
 /// What a user reads about the pass.
@@ -86,7 +86,7 @@ impl Pass for Generate {
         };
         let coded = self.closest(model, (&candidates, coded), &trained, fit.zip(check), cx)?;
         let levels = self.levels(model, (&candidates, &coded), check, cx)?;
-        let mut chosen: Vec<(&Candidate, &Coded)> = candidates.iter().zip(&coded).collect();
+        let mut chosen: Vec<(&Rowed, &Coded)> = candidates.iter().zip(&coded).collect();
         let mut levels = levels.iter();
         chosen.retain(|_| levels.next() == Some(&Level::Generated));
         if !pays(&model.graph, &chosen, &trained, cx) {
@@ -108,10 +108,10 @@ impl Generate {
     fn gaining(
         &self,
         graph: &Graph,
-        found: Vec<Candidate>,
+        found: Vec<Rowed>,
         trained: &Trained,
         cx: &mut Cx<'_>,
-    ) -> Result<(Vec<Candidate>, Vec<Coded>)> {
+    ) -> Result<(Vec<Rowed>, Vec<Coded>)> {
         let (mut candidates, mut gaining) = (Vec::new(), Vec::new());
         cx.env.progress.start("choosing latents", found.len() as u64);
         for candidate in found {
@@ -135,7 +135,7 @@ impl Generate {
     fn closest(
         &self,
         model: &Model,
-        (candidates, plain): (&[Candidate], Vec<Coded>),
+        (candidates, plain): (&[Rowed], Vec<Coded>),
         trained: &Trained,
         parts: Option<(&dyn Samples, &dyn Samples)>,
         cx: &mut Cx<'_>,
@@ -151,7 +151,7 @@ impl Generate {
     fn levels(
         &self,
         model: &Model,
-        coded: (&[Candidate], &[Coded]),
+        coded: (&[Rowed], &[Coded]),
         samples: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Level>> {
@@ -162,11 +162,10 @@ impl Generate {
 }
 
 /// Whether the weights get smaller by more bytes than the generator takes; says so where they do not.
-fn pays(graph: &Graph, chosen: &[(&Candidate, &Coded)], trained: &Trained, cx: &mut Cx<'_>) -> bool {
-    let of_floats = |(candidate, _): &(&Candidate, &Coded)| candidate.weights.tensor.byte_len();
-    let of_codes = |(candidate, coded): &(&Candidate, &Coded)| {
-        emit::stored_bytes(coded, graph.value(candidate.weights.value).name())
-    };
+fn pays(graph: &Graph, chosen: &[(&Rowed, &Coded)], trained: &Trained, cx: &mut Cx<'_>) -> bool {
+    let of_floats = |(candidate, _): &(&Rowed, &Coded)| candidate.weights.tensor.byte_len();
+    let of_codes =
+        |(candidate, coded): &(&Rowed, &Coded)| emit::stored_bytes(coded, graph.value(candidate.weights.value).name());
     let floats: u64 = chosen.iter().map(of_floats).sum();
     let (codes, generator): (u64, u64) = (chosen.iter().map(of_codes).sum(), emit::decoder_bytes(&trained.decoder));
     let pays = codes + generator < floats;
@@ -181,7 +180,7 @@ fn pays(graph: &Graph, chosen: &[(&Candidate, &Coded)], trained: &Trained, cx: &
 /// Puts codes in the place of weights and says so.
 fn put(
     graph: &mut Graph,
-    (candidate, coded): (&Candidate, &Coded),
+    (candidate, coded): (&Rowed, &Coded),
     table: (crate::ir::ValueId, usize),
     cx: &mut Cx<'_>,
 ) -> Result<()> {

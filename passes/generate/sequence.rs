@@ -2,13 +2,13 @@
 
 use super::coded::Coded;
 use super::fit;
-use super::plan::Candidate;
 use super::table::Table;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
 use crate::passes::common::fitted::in_turn;
+use crate::passes::common::rows::Rowed;
 
 /// All candidates, coded: layers by what they read, the rest as they are in `plain`, by themselves.
 ///
@@ -16,7 +16,7 @@ use crate::passes::common::fitted::in_turn;
 /// Fails where no backend can run the model, or a sample cannot be read or run.
 pub(super) fn coded(
     model: &Model,
-    (candidates, plain): (&[Candidate], &[Coded]),
+    (candidates, plain): (&[Rowed], &[Coded]),
     table: &Table,
     samples: &dyn Samples,
     env: &Env<'_>,
