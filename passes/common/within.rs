@@ -5,13 +5,13 @@
 
 use rayon::prelude::*;
 
-use super::choose::{Item, settle};
+use super::choose::{Choice, Item, settle};
 use super::drift::LEAST_MARGIN_DB;
 use super::goal::worst;
 use super::trial::Trial;
 use crate::data::{self, DataOptions, Hints, Samples};
 use crate::error::Result;
-use crate::ir::Model;
+use crate::ir::{Model, ValueId};
 use crate::pass::{Cx, Env};
 use crate::validate::Comparison;
 
@@ -79,6 +79,46 @@ pub(in crate::passes) fn levels_within<L: Copy + Send + Sync>(
     })?;
     let highest = || items.iter().map(|item| level_of(item, item.options.len().saturating_sub(1))).collect();
     Ok(Found { levels: settled.unwrap_or_else(highest), lowest_noise, alone })
+}
+
+/// A tensor that may be coded or stay float.
+pub(in crate::passes) struct Codable {
+    pub(in crate::passes) value: ValueId,
+    /// Bytes as codes, and as floats.
+    pub(in crate::passes) coded_bytes: u64,
+    pub(in crate::passes) float_bytes: u64,
+}
+
+/// Which tensors are coded, so that every output has a signal-to-noise ratio of `target` dB in as few bytes as can be; says why
+/// where others stay float. `draft` makes the model with those coded for which it is told so; `coded` is what that is called.
+///
+/// # Errors
+/// Fails where no backend can run the model on the samples.
+pub(in crate::passes) fn coded_within(
+    model: &Model,
+    tensors: &[Codable],
+    (draft, coded): (&(dyn Fn(&[bool]) -> Result<Model> + Sync), &str),
+    target: f64,
+    samples: &dyn Samples,
+    cx: &mut Cx<'_>,
+) -> Result<Vec<bool>> {
+    let trial = Trial::new(model, samples, cx.env)?;
+    let item = |index: usize, noise: Vec<f64>| {
+        let Codable { value, coded_bytes, float_bytes } = tensors[index];
+        let coded = Choice { level: true, noise, cost: coded_bytes as f64 };
+        let float = Choice { level: false, noise: Vec::new(), cost: float_bytes as f64 };
+        Item { value, options: vec![coded, float] }
+    };
+    let lowest = vec![true; tensors.len()];
+    let found = levels_within(&Tensors { lowest: &lowest, float: false, draft, item: &item }, target, &trial, cx.env)?;
+    let lowest_db = -10.0 * found.lowest_noise.log10();
+    cx.note(format!("all of them {coded}: {lowest_db:.1} dB on {}", samples.describe()));
+    for ((tensor, _), noise) in tensors.iter().zip(&found.levels).zip(&found.alone).filter(|((_, coded), _)| !**coded) {
+        let alone = -10.0 * noise.log10();
+        let text = format!("float, to reach the target: {coded} alone, it leaves {alone:.1} dB");
+        cx.skipped(model.graph.value_site(tensor.value), text);
+    }
+    Ok(found.levels)
 }
 
 /// Finds levels by measuring, on the user's samples or on random ones; `otherwise` where the model cannot be run on those, with

@@ -47,7 +47,6 @@ use crate::passes::common::holdout::Part;
 use crate::passes::common::rows::Rowed;
 use crate::passes::common::within::where_it_runs;
 use coded::{Coded, Codes};
-use levels::Level;
 use options::Settings;
 use train::{Trained, train};
 
@@ -85,10 +84,9 @@ impl Pass for Generate {
             None => (None, cx.env.calibration),
         };
         let coded = self.closest(model, (&candidates, coded), &trained, fit.zip(check), cx)?;
-        let levels = self.levels(model, (&candidates, &coded), check, cx)?;
-        let mut chosen: Vec<(&Rowed, &Coded)> = candidates.iter().zip(&coded).collect();
-        let mut levels = levels.iter();
-        chosen.retain(|_| levels.next() == Some(&Level::Generated));
+        let are_coded = self.are_coded(model, (&candidates, &coded), check, cx)?;
+        let chosen = candidates.iter().zip(&coded).zip(are_coded).filter(|(_, is_coded)| *is_coded);
+        let chosen: Vec<(&Rowed, &Coded)> = chosen.map(|(pair, _)| pair).collect();
         if !pays(&model.graph, &chosen, &trained, cx) {
             return Ok(Changed::No);
         }
@@ -96,7 +94,7 @@ impl Pass for Generate {
         let original = model.graph.clone();
         let table = emit::add_decoder(&mut model.graph, &trained.decoder, first.weights.reader)?;
         for pair in &chosen {
-            coded::Coded::shift(pair.1, &original, &mut model.graph, pair.0)?;
+            pair.1.shift(&original, &mut model.graph, pair.0)?;
             put(&mut model.graph, *pair, (table, self.settings.block), cx)?;
         }
         Ok(Changed::Yes)
@@ -141,21 +139,21 @@ impl Generate {
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Coded>> {
         let Some((fit, check)) = parts.filter(|_| !candidates.is_empty()) else { return Ok(plain) };
-        let all = vec![Level::Generated; candidates.len()];
+        let all = vec![true; candidates.len()];
         let (env, alone) = (cx.env, plain.clone());
         let fitted = || sequence::coded(model, (candidates, &alone), &trained.table, fit, env);
         closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 
-    /// How each candidate is kept. Random inputs stand in for samples; a model that cannot be run on those is not measured.
-    fn levels(
+    /// Which candidates are coded. Random inputs stand in for samples; a model that cannot be run on those is not measured.
+    fn are_coded(
         &self,
         model: &Model,
         coded: (&[Rowed], &[Coded]),
         samples: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
-    ) -> Result<Vec<Level>> {
-        let lowest = || vec![Level::Generated; coded.0.len()];
+    ) -> Result<Vec<bool>> {
+        let lowest = || vec![true; coded.0.len()];
         let Some(target) = self.settings.target.filter(|_| !coded.0.is_empty()) else { return Ok(lowest()) };
         where_it_runs(model, samples, cx, lowest, |samples, cx| levels::reach(model, coded, target, samples, cx))
     }

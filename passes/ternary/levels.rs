@@ -5,33 +5,22 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Cx;
-use crate::passes::common::choose::{Choice, Item};
 use crate::passes::common::rows::Rowed;
-use crate::passes::common::trial::Trial;
-use crate::passes::common::within::{Tensors, levels_within};
+use crate::passes::common::within::{Codable, coded_within};
 
-/// How a tensor is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
-    Ternary,
-    Float,
-}
-
-/// The model with some of the candidates coded.
+/// The model with those of the candidates coded for which that is said.
 ///
 /// # Errors
 /// Fails only where an edit does, which is a defect.
-pub(super) fn draft(model: &Model, candidates: &[Rowed], coded: &[Coded], levels: &[Level]) -> Result<Model> {
+pub(super) fn draft(model: &Model, candidates: &[Rowed], coded: &[Coded], are_coded: &[bool]) -> Result<Model> {
     let mut draft = model.clone();
-    for ((candidate, coded), level) in candidates.iter().zip(coded).zip(levels) {
-        if *level == Level::Ternary {
-            coded.put(&model.graph, &mut draft.graph, candidate)?;
-        }
+    for ((candidate, coded), _) in candidates.iter().zip(coded).zip(are_coded).filter(|(_, is_coded)| **is_coded) {
+        coded.put(&model.graph, &mut draft.graph, candidate)?;
     }
     Ok(draft)
 }
 
-/// The level of each candidate with which every output has a signal-to-noise ratio of `target` dB, measured by running.
+/// Which candidates are coded so that every output has a signal-to-noise ratio of `target` dB, measured by running.
 ///
 /// # Errors
 /// Fails where no backend can run the model on the samples.
@@ -41,27 +30,16 @@ pub(super) fn reach(
     target: f64,
     samples: &dyn Samples,
     cx: &mut Cx<'_>,
-) -> Result<Vec<Level>> {
-    let trial = Trial::new(model, samples, cx.env)?;
-    let with = |levels: &[Level]| draft(model, candidates, coded, levels);
-    let item = |index: usize, noise: Vec<f64>| {
-        let weights = &candidates[index].weights;
-        let cost = coded[index].lookup.stored_bytes(model.graph.value(weights.value).name()) as f64;
-        let ternary = Choice { level: Level::Ternary, noise, cost };
-        let float = Choice { level: Level::Float, noise: Vec::new(), cost: weights.tensor.byte_len() as f64 };
-        Item { value: weights.value, options: vec![ternary, float] }
-    };
-    let lowest = vec![Level::Ternary; candidates.len()];
-    let tensors = Tensors { lowest: &lowest, float: Level::Float, draft: &with, item: &item };
-    let found = levels_within(&tensors, target, &trial, cx.env)?;
-    let lowest_db = -10.0 * found.lowest_noise.log10();
-    cx.note(format!("all of them ternary: {lowest_db:.1} dB on {}", samples.describe()));
-    for ((candidate, &level), noise) in candidates.iter().zip(&found.levels).zip(&found.alone) {
-        if level == Level::Float {
-            let alone = -10.0 * noise.log10();
-            let text = format!("float, to reach the target: ternary alone, it leaves {alone:.1} dB");
-            cx.skipped(model.graph.value_site(candidate.weights.value), text);
+) -> Result<Vec<bool>> {
+    let tensor = |(candidate, coded): (&Rowed, &Coded)| {
+        let (value, name) = (candidate.weights.value, model.graph.value(candidate.weights.value).name());
+        Codable {
+            value,
+            coded_bytes: coded.lookup.stored_bytes(name),
+            float_bytes: candidate.weights.tensor.byte_len(),
         }
-    }
-    Ok(found.levels)
+    };
+    let tensors: Vec<Codable> = candidates.iter().zip(coded).map(tensor).collect();
+    let with = |are_coded: &[bool]| draft(model, candidates, coded, are_coded);
+    coded_within(model, &tensors, (&with, "ternary"), target, samples, cx)
 }

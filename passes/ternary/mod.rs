@@ -37,7 +37,6 @@ use crate::passes::common::holdout::Part;
 use crate::passes::common::rows::Rowed;
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
-use levels::Level;
 use options::Settings;
 
 /// What a user reads about the pass.
@@ -72,11 +71,11 @@ impl Pass for Ternary {
             None => (None, cx.env.calibration),
         };
         let coded = self.closest(model, &candidates, plain, fit.zip(check), cx)?;
-        let levels = self.levels(model, (&candidates, &coded), check, cx)?;
+        let are_coded = self.are_coded(model, (&candidates, &coded), check, cx)?;
         let original = model.graph.clone();
         let mut changed = Changed::No;
-        for ((candidate, coded), level) in candidates.iter().zip(&coded).zip(levels) {
-            if level == Level::Ternary {
+        for ((candidate, coded), is_coded) in candidates.iter().zip(&coded).zip(are_coded) {
+            if is_coded {
                 put(&original, &mut model.graph, (candidate, coded), self.settings.is_shared, cx)?;
                 changed = Changed::Yes;
             }
@@ -115,21 +114,21 @@ impl Ternary {
         cx: &mut Cx<'_>,
     ) -> Result<Vec<Coded>> {
         let Some((fit, check)) = parts else { return Ok(plain) };
-        let all = vec![Level::Ternary; candidates.len()];
+        let all = vec![true; candidates.len()];
         let env = cx.env;
         let fitted = || sequence::coded(model, candidates, &self.settings, fit, env);
         closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 
-    /// How each candidate is kept. Random inputs stand in for samples; a model that cannot be run on those is not measured.
-    fn levels(
+    /// Which candidates are coded. Random inputs stand in for samples; a model that cannot be run on those is not measured.
+    fn are_coded(
         &self,
         model: &Model,
         coded: (&[Rowed], &[Coded]),
         samples: Option<&dyn Samples>,
         cx: &mut Cx<'_>,
-    ) -> Result<Vec<Level>> {
-        let lowest = || vec![Level::Ternary; coded.0.len()];
+    ) -> Result<Vec<bool>> {
+        let lowest = || vec![true; coded.0.len()];
         let Some(target) = self.settings.target else { return Ok(lowest()) };
         where_it_runs(model, samples, cx, lowest, |samples, cx| levels::reach(model, coded, target, samples, cx))
     }
