@@ -37,5 +37,6 @@ pub(super) mod sparse;
 pub(super) mod stages;
 pub(super) mod stored;
 pub(super) mod trial;
+pub(super) mod wanted;
 pub(super) mod weights;
 pub(super) mod within;

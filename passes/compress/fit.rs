@@ -8,9 +8,8 @@ use rayon::prelude::*;
 
 use super::form::{Scale, Shared};
 use crate::calib::{Gram, PairGram};
-use crate::passes::common::feedback::Feedback;
 use crate::passes::common::kmeans::weighted_values;
-use crate::passes::common::least_squares::Equations;
+use crate::passes::common::wanted::{Wanted, in_f64};
 
 /// Rows that are rounded together, so that a row of the factor is read once for all of them.
 const TILE_ROWS: usize = 16;
@@ -21,64 +20,30 @@ const ROUNDS: usize = 2;
 /// Rows that read the same inputs, and what is known of those.
 #[derive(Debug)]
 pub(super) struct Group {
-    equations: Equations,
-    feedback: Feedback,
+    wanted: Wanted,
     /// How much an error at each place of a row counts for.
     stiffness: Vec<f32>,
-    /// The best rows of any values.
-    wanted: Vec<f32>,
 }
 
 impl Group {
-    fn new(equations: Equations, rows_seen: u64, wanted: Vec<f32>) -> Option<Self> {
-        let feedback = Feedback::new(&equations.own, equations.dim, rows_seen)?;
-        let stiffness = feedback.stiffness();
-        Some(Self { equations, feedback, stiffness, wanted })
+    fn new(wanted: Wanted) -> Self {
+        Self { stiffness: wanted.feedback.stiffness(), wanted }
     }
 
     /// Rows that go on reading what they did; `None` where the moments do not serve.
     pub(super) fn plain(rows: &[f32], gram: &Gram, is_centred: bool) -> Option<Self> {
-        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-        let equations = Equations::plain(gram, &original, is_centred)?;
-        Self::new(equations, gram.rows(), rows.to_vec())
+        Wanted::plain(rows, gram, is_centred).map(Self::new)
     }
 
-    /// Rows that read what compressed layers hand on, towards what they gave in the original.
+    /// Rows that read what compressed layers hand on, towards what they gave in the original. What is pruned stays so.
     pub(super) fn corrected(rows: &[f32], pair: &PairGram, is_centred: bool) -> Option<Self> {
-        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-        let equations = Equations::corrected(pair, &original, is_centred)?;
-        // What is pruned stays so.
-        let stays: Vec<bool> = rows.iter().map(|&weight| weight != 0.0).collect();
-        let wanted = equations.solve(&stays, &original)?;
-        Self::new(equations, pair.copy().rows(), wanted.into_iter().map(|weight| weight as f32).collect())
+        Wanted::corrected(rows, pair, is_centred, |weight| weight != 0.0).map(Self::new)
     }
 
     /// What the rows give, as a sum of squares.
     pub(super) fn energy(&self) -> f64 {
-        let wanted: Vec<f64> = self.wanted.iter().copied().map(f64::from).collect();
-        self.equations.energy(&wanted)
+        self.wanted.equations.energy(&in_f64(&self.wanted.rows))
     }
-
-    /// `(H + d) v` for each row `v` of the unscaled values.
-    fn through(&self, rows: &[f32]) -> (Vec<f64>, Vec<f64>) {
-        let rows: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-        let through = self.equations.through(&rows);
-        (rows, through)
-    }
-}
-
-/// Splits the rows of a tensor among the groups that read the same inputs; `None` where they do not come in such groups.
-pub(super) fn groups<'r, S: Sync>(
-    rows: &'r [f32],
-    of: &[S],
-    dim: impl Fn(&S) -> usize,
-    new: impl Fn(&'r [f32], &S) -> Option<Group> + Sync,
-) -> Option<Vec<Group>> {
-    let (depth, group_len) = (dim(of.first()?), rows.len() / of.len());
-    if depth == 0 || group_len == 0 || !group_len.is_multiple_of(depth) || rows.len() != group_len * of.len() {
-        return None;
-    }
-    of.par_iter().zip(rows.par_chunks(group_len)).map(|(one, rows)| new(rows, one)).collect()
 }
 
 /// Weights as codes.
@@ -114,7 +79,7 @@ struct Rows<'r> {
 /// Rows of so many weights with values of that form.
 pub(super) fn round(rows: &[f32], depth: usize, groups: Option<&[Group]>, form: Shared) -> Rounded {
     let wanted: Vec<f32> = match groups {
-        Some(groups) => groups.iter().flat_map(|group| group.wanted.iter().copied()).collect(),
+        Some(groups) => groups.iter().flat_map(|group| group.wanted.rows.iter().copied()).collect(),
         None => rows.to_vec(),
     };
     let depth = depth.max(1);
@@ -246,10 +211,10 @@ impl Rows<'_> {
         let tile = TILE_ROWS * self.depth;
         let each = levels.par_chunks_mut(group_len.max(1)).zip(groups).enumerate();
         each.for_each(|(number, (levels, group))| {
-            let tiles = levels.par_chunks_mut(tile).zip(group.wanted.par_chunks(tile)).enumerate();
+            let tiles = levels.par_chunks_mut(tile).zip(group.wanted.rows.par_chunks(tile)).enumerate();
             tiles.for_each(|(turn, (levels, rows))| {
                 let first = number * group_len + turn * tile;
-                group.feedback.carry(levels, rows, |row, k, weight| {
+                group.wanted.feedback.carry(levels, rows, |row, k, weight| {
                     let place = first + row * self.depth + k;
                     let scale = scales[place / self.span];
                     let code = self.code(place, weight, values, scale);
@@ -285,8 +250,8 @@ impl Rows<'_> {
         let group_len = self.rows.len() / groups.len().max(1);
         let rows_of_group = group_len / self.depth;
         let of_group = |((group, unscaled), scales): ((&Group, &[f32]), &[f32])| {
-            let (rows, through) = group.through(unscaled);
-            let goals = group.equations.goals().chunks(self.depth);
+            let (rows, equations) = (in_f64(unscaled), &group.wanted.equations);
+            let (through, goals) = (equations.through(&rows), equations.goals().chunks(self.depth));
             let each = rows.chunks(self.depth).zip(through.chunks(self.depth)).zip(goals).zip(scales);
             each.map(|(((row, through), goals), &before)| ratio(dot(row, goals), dot(row, through), before))
                 .collect::<Vec<f32>>()
@@ -305,9 +270,9 @@ impl Rows<'_> {
         };
         let (mut error, mut shifts) = (0.0, Vec::new());
         for (group, restored) in groups.iter().zip(restored.chunks(self.rows.len() / groups.len().max(1))) {
-            error += group.equations.energy(&lost(&group.wanted, restored));
-            let restored: Vec<f64> = restored.iter().copied().map(f64::from).collect();
-            shifts.extend(group.equations.shifts(&restored));
+            let equations = &group.wanted.equations;
+            error += equations.energy(&lost(&group.wanted.rows, restored));
+            shifts.extend(equations.shifts(&in_f64(restored)));
         }
         (error, Some(shifts))
     }
@@ -316,6 +281,7 @@ impl Rows<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passes::common::wanted::by_group;
 
     fn rows(count: usize) -> Vec<f32> {
         (0..count)
@@ -357,7 +323,7 @@ mod tests {
     fn feedback_takes_less_from_the_outputs() {
         let (rows, gram) = (rows(32 * 8), gram(32, 2000));
         let groups =
-            groups(&rows, std::slice::from_ref(&gram), Gram::dim, |rows, gram| Group::plain(rows, gram, false));
+            by_group(&rows, std::slice::from_ref(&gram), Gram::dim, |rows, gram| Group::plain(rows, gram, false));
         let groups = groups.unwrap();
         for form in [
             form(4, Scale::Channel, 1.0),

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::coded::Coded;
-use super::fit::{Group, groups, round};
+use super::fit::{Group, round};
 use super::form::{Form, Scale, Shared, shared};
 use super::options::Settings;
 use crate::calib::{self, Gram, Layer};
@@ -13,6 +13,7 @@ use crate::ir::{DType, Graph, Model};
 use crate::pass::{Cx, Env};
 use crate::passes::common::rows::Rowed;
 use crate::passes::common::stages::in_order;
+use crate::passes::common::wanted::by_group;
 use crate::passes::common::weights::each_weights;
 
 /// Bytes of an initializer besides its contents and its name, and of a Cast behind one.
@@ -140,7 +141,7 @@ fn menu(model: &Model, rowed: Rowed, grams: Option<&[Gram]>, env: &Env<'_>) -> R
     let name = model.graph.value(rowed.weights.value).name();
     let is_centred = rowed.bias.is_some();
     let groups =
-        grams.and_then(|grams| groups(&rows, grams, Gram::dim, |rows, gram| Group::plain(rows, gram, is_centred)));
+        grams.and_then(|grams| by_group(&rows, grams, Gram::dim, |rows, gram| Group::plain(rows, gram, is_centred)));
     let energy = match &groups {
         Some(groups) => groups.iter().map(Group::energy).sum(),
         None => rows.iter().map(|&weight| f64::from(weight).powi(2)).sum(),

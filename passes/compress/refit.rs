@@ -2,7 +2,7 @@
 //! already compressed, hand on. What that wins is spent on smaller forms, where a drift is the goal.
 
 use super::coded::Coded;
-use super::fit::{Group, groups, round};
+use super::fit::{Group, round};
 use super::form::Form;
 use super::menu::Menu;
 use super::options::Goal;
@@ -15,6 +15,7 @@ use crate::pass::{Cx, Env};
 use crate::passes::common::fitted::in_turn;
 use crate::passes::common::goal::worst;
 use crate::passes::common::trial::Trial;
+use crate::passes::common::wanted::by_group;
 
 /// Fewer samples than this say too little to change weights by: what is closer on those is not on others.
 const LEAST_SAMPLES: usize = 32;
@@ -116,7 +117,7 @@ fn refitted(
         let is_centred = rowed.bias.is_some();
         let groups = pairs.and_then(|pairs| {
             let dim = |pair: &PairGram| pair.copy().dim();
-            groups(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
+            by_group(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
         });
         if let Some(groups) = groups {
             let rounded = round(&rows, rowed.depth(), Some(&groups), form);

@@ -11,6 +11,7 @@ use super::table::{MAX_BLOCK, Table};
 use crate::calib::PairGram;
 use crate::passes::common::feedback::Feedback;
 use crate::passes::common::least_squares::Equations;
+use crate::passes::common::wanted::{Wanted, by_group};
 
 /// How often latents are chosen in order, each time with the scales that were the best for those before.
 const ROUNDS: usize = 2;
@@ -35,14 +36,9 @@ struct Group<'t> {
 
 /// The codes of rows whose groups read inputs with these moments; `None` where the moments do not serve.
 pub(super) fn fit(rows: &[f32], pairs: &[PairGram], is_centred: bool, table: &Table) -> Option<Codes> {
-    let depth = pairs.first()?.copy().dim();
-    let group_len = rows.len() / pairs.len();
-    if depth == 0 || group_len == 0 || !group_len.is_multiple_of(depth) || rows.len() != group_len * pairs.len() {
-        return None;
-    }
-    let groups =
-        pairs.par_iter().zip(rows.par_chunks(group_len)).map(|(pair, rows)| Group::new(rows, pair, is_centred, table));
-    let mut groups = groups.collect::<Option<Vec<Group<'_>>>>()?;
+    let dim = |pair: &PairGram| pair.copy().dim();
+    let mut groups = by_group(rows, pairs, dim, |rows, pair| Group::new(rows, pair, is_centred, table))?;
+    let (depth, group_len) = (dim(pairs.first()?), rows.len() / groups.len());
     let each_scale =
         |group: &Group<'_>| magnitudes(&group.wanted, depth).into_iter().map(f64::from).collect::<Vec<f64>>();
     let mut scales: Vec<f64> = groups.iter().flat_map(each_scale).collect();
@@ -65,15 +61,12 @@ pub(super) fn fit(rows: &[f32], pairs: &[PairGram], is_centred: bool, table: &Ta
 
 impl<'t> Group<'t> {
     fn new(rows: &[f32], pair: &PairGram, is_centred: bool, table: &'t Table) -> Option<Self> {
-        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-        let equations = Equations::corrected(pair, &original, is_centred)?;
-        let feedback = Feedback::new(&equations.own, equations.dim, pair.copy().rows())?;
-        let wanted = equations.solve(&vec![true; rows.len()], &original)?;
+        let Wanted { equations, feedback, rows: wanted } = Wanted::corrected(rows, pair, is_centred, |_| true)?;
         let blocks = (rows.len() / equations.dim).div_ceil(table.block);
         Some(Self {
             latents: vec![0; blocks * equations.dim],
             levels: vec![0.0; rows.len()],
-            wanted: wanted.into_iter().map(|weight| weight as f32).collect(),
+            wanted,
             equations,
             feedback,
             table,

@@ -10,6 +10,7 @@ use super::threshold::{Rule, Split};
 use crate::calib::PairGram;
 use crate::passes::common::feedback::Feedback;
 use crate::passes::common::least_squares::Equations;
+use crate::passes::common::wanted::{Wanted, by_group};
 
 /// Rows that are rounded together, so that a row of the factor is read once for all of them.
 const TILE_ROWS: usize = 16;
@@ -31,14 +32,9 @@ struct Group {
 
 /// The levels of rows whose groups read inputs with these moments; `None` where the moments do not serve.
 pub(super) fn fit(rows: &[f32], pairs: &[PairGram], is_centred: bool, is_shared: bool) -> Option<Levels> {
-    let depth = pairs.first()?.copy().dim();
-    let group_len = rows.len() / pairs.len();
-    if depth == 0 || group_len == 0 || !group_len.is_multiple_of(depth) || rows.len() != group_len * pairs.len() {
-        return None;
-    }
-    let groups =
-        pairs.par_iter().zip(rows.par_chunks(group_len)).map(|(pair, rows)| Group::new(rows, pair, is_centred));
-    let mut groups = groups.collect::<Option<Vec<Group>>>()?;
+    let dim = |pair: &PairGram| pair.copy().dim();
+    let mut groups = by_group(rows, pairs, dim, |rows, pair| Group::new(rows, pair, is_centred))?;
+    let (depth, group_len) = (dim(pairs.first()?), rows.len() / groups.len());
     let wanted: Vec<f32> = groups.iter().flat_map(|group| group.wanted.iter().copied()).collect();
     let nearest = Levels::nearest(&wanted, depth, Rule::Exact, is_shared);
     let rows_of_group = group_len / depth;
@@ -73,11 +69,7 @@ pub(super) fn fit(rows: &[f32], pairs: &[PairGram], is_centred: bool, is_shared:
 
 impl Group {
     fn new(rows: &[f32], pair: &PairGram, is_centred: bool) -> Option<Self> {
-        let original: Vec<f64> = rows.iter().copied().map(f64::from).collect();
-        let equations = Equations::corrected(pair, &original, is_centred)?;
-        let feedback = Feedback::new(&equations.own, equations.dim, pair.copy().rows())?;
-        let wanted = equations.solve(&vec![true; rows.len()], &original)?;
-        let wanted: Vec<f32> = wanted.into_iter().map(|weight| weight as f32).collect();
+        let Wanted { equations, feedback, rows: wanted } = Wanted::corrected(rows, pair, is_centred, |_| true)?;
         Some(Self { equations, feedback, levels: vec![0; wanted.len()], wanted })
     }
 
