@@ -1,5 +1,7 @@
 //! Layers that are fitted, one after the other, to what they gave in the original; and whether that was worth it.
 
+use rayon::prelude::*;
+
 use crate::calib::{self, Layer, PairGram};
 use crate::data::Samples;
 use crate::error::Result;
@@ -13,17 +15,18 @@ use crate::passes::common::trial::Trial;
 const MAX_STAGES: usize = 32;
 
 /// Goes through layers, each given with a number of its own, in the order in which the model computes them. `fit` gets the
-/// number, what the layer reads in the original and in the copy, where that is known, and puts into the copy what comes of it.
+/// number and what the layer reads in the original and in the copy, where that is known; `put` puts into the copy what comes
+/// of it. Layers that read what is known already are fitted side by side.
 ///
 /// # Errors
-/// Fails where no backend can run the models, or a sample cannot be read or run; passes on what `fit` returns.
-pub(in crate::passes) fn in_turn(
+/// Fails where no backend can run the models, or a sample cannot be read or run; passes on what `fit` and `put` return.
+pub(in crate::passes) fn in_turn<T: Send>(
     model: &Model,
-    copy: &mut Model,
     layers: Vec<(usize, &Layer)>,
-    samples: &dyn Samples,
+    (copy, samples): (&mut Model, &dyn Samples),
     env: &Env<'_>,
-    mut fit: impl FnMut(usize, Option<&[PairGram]>, &mut Model) -> Result<()>,
+    fit: impl Fn(usize, Option<&[PairGram]>) -> Result<T> + Sync,
+    mut put: impl FnMut(usize, T, &mut Model) -> Result<()>,
 ) -> Result<()> {
     let ordered: Vec<(usize, &Layer)> = in_order(&model.graph, layers, |(_, layer)| layer)?;
     env.progress.start("fitting layers", ordered.len() as u64);
@@ -31,9 +34,15 @@ pub(in crate::passes) fn in_turn(
         let layers: Vec<Layer> = stage.iter().map(|(_, layer)| (*layer).clone()).collect();
         for round in calib::rounds(&layers) {
             let moments = calib::measure_pairs(model, copy, &round, samples, env)?;
-            for (index, layer) in stage.iter().filter(|(_, layer)| round.contains(layer)) {
-                fit(*index, moments.of(layer), copy)?;
+            let of_round: Vec<(usize, &Layer)> =
+                stage.iter().copied().filter(|(_, layer)| round.contains(layer)).collect();
+            let found = of_round.par_iter().map(|(index, layer)| {
+                let found = fit(*index, moments.of(layer));
                 env.progress.advance(1);
+                found
+            });
+            for ((index, _), found) in of_round.iter().zip(found.collect::<Result<Vec<T>>>()?) {
+                put(*index, found, copy)?;
             }
         }
     }

@@ -99,35 +99,38 @@ fn refitted(
     samples: &dyn Samples,
     env: &Env<'_>,
 ) -> Result<Vec<Option<Coded>>> {
-    let form_of = |index: usize| match menus[index].options.get(places[index]).map(|offer| offer.form) {
-        Some(Form::Shared(form)) => Some(form),
-        _ => None,
-    };
-    let mut copy = model.clone();
-    for (index, coded) in coded.iter().enumerate().filter(|(index, _)| menus[*index].rowed.layer.is_none()) {
-        if let (Some(coded), Some(_)) = (coded, form_of(index)) {
-            coded.put(&model.graph, &mut copy.graph, &menus[index].rowed)?;
+    let (mut copy, mut layers) = (model.clone(), Vec::new());
+    for (index, (menu, coded)) in menus.iter().zip(&coded).enumerate() {
+        match (coded, &menu.rowed.layer) {
+            (Some(_), Some(layer)) => layers.push((index, layer)),
+            (Some(coded), None) => coded.put(&model.graph, &mut copy.graph, &menu.rowed)?,
+            (None, _) => {}
         }
     }
-    let layers = (0..menus.len()).filter_map(|index| Some((index, menus[index].rowed.layer.as_ref()?)));
-    let layers = layers.filter(|(index, _)| form_of(*index).is_some()).collect();
-    in_turn(model, &mut copy, layers, samples, env, |index, pairs, copy| {
-        let (rowed, Some(form)) = (&menus[index].rowed, form_of(index)) else { return Ok(()) };
-        let rows = rowed.rows();
-        let is_centred = rowed.bias.is_some();
+    let given = coded.clone();
+    let fit = |index: usize, pairs: Option<&[PairGram]>| {
+        let (menu, given) = (&menus[index], &given[index]);
+        let rows = menu.rowed.rows();
+        let is_centred = menu.rowed.bias.is_some();
         let groups = pairs.and_then(|pairs| {
             let dim = |pair: &PairGram| pair.copy().dim();
             by_group(&rows, pairs, dim, |rows, pair| Group::corrected(rows, pair, is_centred))
         });
-        if let Some(groups) = groups {
-            let rounded = round(&rows, rowed.depth(), Some(&groups), form);
-            let name = model.graph.value(rowed.weights.value).name();
-            coded[index] = Some(Coded::new(rowed, name, &rows, rounded, env.scratch)?);
+        match (groups, menu.options.get(places[index]).map(|offer| offer.form)) {
+            (Some(groups), Some(Form::Shared(form))) => {
+                let rounded = round(&rows, menu.rowed.depth(), Some(&groups), form);
+                let name = model.graph.value(menu.rowed.weights.value).name();
+                Coded::new(&menu.rowed, name, &rows, rounded, env.scratch).map(Some)
+            }
+            _ => Ok(given.clone()),
         }
-        match &coded[index] {
-            Some(coded) => coded.put(&model.graph, &mut copy.graph, rowed),
-            None => Ok(()),
+    };
+    in_turn(model, layers, (&mut copy, samples), env, fit, |index, found, copy| {
+        if let Some(found) = &found {
+            found.put(&model.graph, &mut copy.graph, &menus[index].rowed)?;
         }
+        coded[index] = found;
+        Ok(())
     })?;
     Ok(coded)
 }

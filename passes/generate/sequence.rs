@@ -3,6 +3,7 @@
 use super::coded::Coded;
 use super::fit;
 use super::table::Table;
+use crate::calib::PairGram;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
@@ -27,13 +28,18 @@ pub(super) fn coded(
         coded.place(&model.graph, &mut copy.graph, candidate)?;
     }
     let layers = candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?)));
-    in_turn(model, &mut copy, layers.collect(), samples, env, |index, pairs, copy| {
-        let candidate = &candidates[index];
+    let fit = |index: usize, pairs: Option<&[PairGram]>| {
+        let candidate: &Rowed = &candidates[index];
         let rows = candidate.rows();
-        if let Some(codes) = pairs.and_then(|pairs| fit::fit(&rows, pairs, candidate.bias.is_some(), table)) {
-            found[index] = Coded::new(candidate, &rows, codes, table, env.scratch)?;
+        match pairs.and_then(|pairs| fit::fit(&rows, pairs, candidate.bias.is_some(), table)) {
+            Some(codes) => Coded::new(candidate, &rows, codes, table, env.scratch),
+            None => Ok(plain[index].clone()),
         }
-        found[index].place(&model.graph, &mut copy.graph, candidate)
+    };
+    in_turn(model, layers.collect(), (&mut copy, samples), env, fit, |index, coded, copy| {
+        coded.place(&model.graph, &mut copy.graph, &candidates[index])?;
+        found[index] = coded;
+        Ok(())
     })?;
     Ok(found)
 }

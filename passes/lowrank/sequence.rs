@@ -7,15 +7,12 @@ use super::factored::{self, Factored};
 use super::options::Amount;
 use super::plan::Candidate;
 use super::solver::Goal;
-use crate::calib::{self, Layer};
+use crate::calib::{self, Layer, PairGram};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Env;
-use crate::passes::common::stages::{in_order, stages};
-
-/// Stages between which the models are run again, at most: each costs all samples.
-const MAX_STAGES: usize = 24;
+use crate::passes::common::fitted;
 
 /// The forms that layers may have for some amounts, by their weights alone.
 ///
@@ -103,30 +100,22 @@ pub(super) fn in_turn(
 ) -> Result<Vec<Option<Factored>>> {
     let mut copy = model.clone();
     let mut fitted: Vec<Option<Factored>> = vec![None; candidates.len()];
-    let taken = candidates.iter().zip(chosen).enumerate();
-    let taken: Vec<(usize, &Candidate, &Factored)> =
-        taken.filter_map(|(index, (candidate, chosen))| Some((index, candidate, (*chosen)?))).collect();
-    let ordered = in_order(&model.graph, taken, |(_, candidate, _)| &candidate.layer)?;
-    env.progress.start("fitting layers", ordered.len() as u64);
-    for stage in stages(&ordered, |(_, candidate, _)| &candidate.layer, MAX_STAGES) {
-        let layers: Vec<Layer> = stage.iter().map(|(_, candidate, _)| candidate.layer.clone()).collect();
-        for round in calib::rounds(&layers) {
-            let moments = calib::measure_pairs(model, &copy, &round, samples, env)?;
-            let of_round: Vec<_> = stage.iter().filter(|(_, candidate, _)| round.contains(&candidate.layer)).collect();
-            let found = of_round.par_iter().map(|(_, candidate, chosen)| {
-                let fitted = match moments.of(&candidate.layer) {
-                    Some([pair]) => factored::in_form(candidate, Goal::Original(pair), chosen.form, env.scratch)?,
-                    _ => None,
-                };
-                env.progress.advance(1);
-                Ok(fitted.unwrap_or_else(|| (*chosen).clone()))
-            });
-            for ((index, candidate, _), found) in of_round.iter().zip(found.collect::<Result<Vec<Factored>>>()?) {
-                emit::put(&model.graph, &mut copy.graph, candidate, &found)?;
-                fitted[*index] = Some(found);
-            }
+    let taken = candidates.iter().zip(chosen).enumerate().filter(|(_, (_, chosen))| chosen.is_some());
+    let layers = taken.map(|(index, (candidate, _))| (index, &candidate.layer)).collect();
+    let fit = |index: usize, pairs: Option<&[PairGram]>| {
+        let Some(chosen) = chosen[index] else { return Ok(None) };
+        let found = match pairs {
+            Some([pair]) => factored::in_form(&candidates[index], Goal::Original(pair), chosen.form, env.scratch)?,
+            _ => None,
+        };
+        Ok(Some(found.unwrap_or_else(|| chosen.clone())))
+    };
+    fitted::in_turn(model, layers, (&mut copy, samples), env, fit, |index, found, copy| {
+        if let Some(found) = &found {
+            emit::put(&model.graph, &mut copy.graph, &candidates[index], found)?;
         }
-    }
-    env.progress.finish();
+        fitted[index] = found;
+        Ok(())
+    })?;
     Ok(fitted)
 }

@@ -4,6 +4,7 @@ use super::coded::Coded;
 use super::fit;
 use super::options::Settings;
 use super::plan;
+use crate::calib::PairGram;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::Model;
@@ -30,15 +31,17 @@ pub(super) fn coded(
         found[index] = Some(coded);
     }
     let layers = candidates.iter().enumerate().filter_map(|(index, one)| Some((index, one.layer.as_ref()?)));
-    in_turn(model, &mut copy, layers.collect(), samples, env, |index, pairs, copy| {
-        let candidate = &candidates[index];
+    let fit = |index: usize, pairs: Option<&[PairGram]>| {
+        let candidate: &Rowed = &candidates[index];
         let rows = candidate.rows();
         let (is_centred, is_shared) = (candidate.bias.is_some(), settings.is_shared);
-        let coded = match pairs.and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
-            Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch)?,
-            None => plan::coded(candidate, settings, env.scratch)?,
-        };
-        coded.put(&model.graph, &mut copy.graph, candidate)?;
+        match pairs.and_then(|pairs| fit::fit(&rows, pairs, is_centred, is_shared)) {
+            Some(levels) => Coded::new(candidate, &rows, &levels, is_shared, env.scratch),
+            None => plan::coded(candidate, settings, env.scratch),
+        }
+    };
+    in_turn(model, layers.collect(), (&mut copy, samples), env, fit, |index, coded, copy| {
+        coded.put(&model.graph, &mut copy.graph, &candidates[index])?;
         found[index] = Some(coded);
         Ok(())
     })?;
