@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::{Cx, Env, counted};
 use crate::passes::common::goal::{self, Goal, Judge};
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use crate::passes::common::trial::Trial;
 
 /// How many times the interval of shares is halved.
@@ -118,11 +118,8 @@ pub(super) fn search(
     env: &Env<'_>,
     plan: impl Fn(f64) -> Vec<Removal>,
 ) -> Result<Option<Attempt>> {
-    let parts = Part::split(samples);
-    let (fitted, checked): (&dyn Samples, &dyn Samples) = match &parts {
-        Some((fitted, checked)) => (fitted, checked),
-        None => (samples, samples),
-    };
+    let parts = Parts::new(Some(samples), true);
+    let (fitted, checked) = (parts.fit().unwrap_or(samples), parts.check().unwrap_or(samples));
     let trial = Trial::new(model, checked, env)?;
     let judge = match goal.has_scores() {
         true => Some(Judge::new(model, checked, trial.backend())?),

@@ -44,6 +44,30 @@ impl<'a> Part<'a> {
     }
 }
 
+/// The samples of a pass, divided where there are enough.
+#[derive(Debug)]
+pub(in crate::passes) struct Parts<'a> {
+    all: Option<&'a dyn Samples>,
+    divided: Option<(Part<'a>, Part<'a>)>,
+}
+
+impl<'a> Parts<'a> {
+    /// All of them are to check on unless `is_fitted`.
+    pub(in crate::passes) fn new(all: Option<&'a dyn Samples>, is_fitted: bool) -> Self {
+        Self { all, divided: all.filter(|_| is_fitted).and_then(Part::split) }
+    }
+
+    /// What may be fitted to; `None` where there are too few for that, or none.
+    pub(in crate::passes) fn fit(&self) -> Option<&dyn Samples> {
+        self.divided.as_ref().map(|(fit, _)| fit as &dyn Samples)
+    }
+
+    /// What to check on, which nothing was fitted to.
+    pub(in crate::passes) fn check(&self) -> Option<&dyn Samples> {
+        self.divided.as_ref().map(|(_, check)| check as &dyn Samples).or(self.all)
+    }
+}
+
 impl Samples for Part<'_> {
     fn len(&self) -> usize {
         self.chosen.len()
@@ -85,6 +109,11 @@ mod tests {
         );
         assert_eq!(checked.get(1).unwrap(), all.get(7).unwrap());
         assert!(checked.get(2).is_err());
+        let lengths = |parts: &Parts<'_>| (parts.fit().map(<dyn Samples>::len), parts.check().map(<dyn Samples>::len));
+        assert_eq!(lengths(&Parts::new(Some(&*all), true)), (Some(7), Some(2)));
+        assert_eq!(lengths(&Parts::new(Some(&*all), false)), (None, Some(9)));
+        assert_eq!(lengths(&Parts::new(Some(&*few), true)), (None, Some(7)));
+        assert_eq!(lengths(&Parts::new(None, true)), (None, None));
         assert_eq!(Part::without(&*all, &checked.chosen).chosen, fitted.chosen);
         assert_eq!(Part::spread(&*all, 3).chosen, [0, 3, 6]);
     }

@@ -27,12 +27,11 @@ mod options;
 mod rate;
 mod refit;
 
-use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::half::{self, HalfType};
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::on_samples;
 use form::Form;
@@ -69,11 +68,8 @@ impl Pass for Compress {
         let goal = self.settings.goal;
         let (menus, chosen) = match cx.env.calibration {
             Some(all) => {
-                let parts = Part::split(all);
-                let (fitted, checked): (&dyn Samples, &dyn Samples) = match &parts {
-                    Some((fitted, checked)) => (fitted, checked),
-                    None => (all, all),
-                };
+                let parts = Parts::new(Some(all), true);
+                let (fitted, checked) = (parts.fit().unwrap_or(all), parts.check().unwrap_or(all));
                 let menus = menu::fitted(model, found, fitted, cx)?;
                 let trial = Trial::new(model, checked, cx.env)?;
                 let rates = Rate::measured(model, &menus, &trial, cx)?;

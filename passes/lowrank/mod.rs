@@ -35,7 +35,7 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use factored::Factored;
@@ -68,11 +68,8 @@ impl Pass for LowRank {
         if candidates.is_empty() {
             return Ok(Changed::No);
         }
-        let parts = cx.env.calibration.filter(|_| self.settings.repairs).and_then(Part::split);
-        let (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>) = match &parts {
-            Some((fit, check)) => (Some(fit), Some(check)),
-            None => (None, cx.env.calibration),
-        };
+        let parts = Parts::new(cx.env.calibration, self.settings.repairs);
+        let (fit, check) = (parts.fit(), parts.check());
         let options = self.options(model, &candidates, fit, cx)?;
         let (candidates, options) = self.gaining(model, candidates, options, cx);
         let menu = Menu { model, candidates: &candidates, options: &options };

@@ -49,7 +49,7 @@ use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Model, Tensor};
 use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use options::{Amount, Method, Settings};
 use pattern::Pattern;
 use plan::{Planned, Planner};
@@ -151,11 +151,8 @@ impl Prune {
             return Ok(untouched());
         }
         // What is fitted to some samples is checked on others.
-        let parts = settings.goal.and_then(|_| Part::split(samples));
-        let (fit, check): (&dyn Samples, &dyn Samples) = match &parts {
-            Some((fit, check)) => (fit, check),
-            None => (samples, samples),
-        };
+        let parts = Parts::new(Some(samples), settings.goal.is_some());
+        let (fit, check) = (parts.fit().unwrap_or(samples), parts.check().unwrap_or(samples));
         let first = Planner::new((model, model), targets, settings, fit, cx)?;
         let Some(planned) = self.reached(model, targets, &first, (fit, check), cx)? else {
             cx.note("nothing is pruned: the least that was tried misses the goal");

@@ -36,7 +36,7 @@ use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use crate::passes::common::within::where_it_runs;
 use levels::Level;
 use options::{Format, Method, Settings};
@@ -86,11 +86,8 @@ impl Quant4 {
         }
         // What is fitted to some samples is checked on others.
         let is_fitted = matches!(settings.method, Method::Auto | Method::Gptq);
-        let parts = cx.env.calibration.filter(|_| is_fitted && settings.target.is_some()).and_then(Part::split);
-        let (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>) = match &parts {
-            Some((fit, check)) => (Some(fit), Some(check)),
-            None => (cx.env.calibration, cx.env.calibration),
-        };
+        let parts = Parts::new(cx.env.calibration, is_fitted && settings.target.is_some());
+        let (fit, check) = (parts.fit().or(cx.env.calibration), parts.check());
         let packed = self.packed(model, &candidates, fit.filter(|_| is_fitted), cx)?;
         let levels = self.levels(model, &candidates, &packed, check, cx)?;
         let mut changed = Changed::No;

@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::fitted::closest;
-use crate::passes::common::holdout::Part;
+use crate::passes::common::holdout::Parts;
 use crate::passes::common::rows::Rowed;
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
@@ -65,11 +65,8 @@ impl Pass for Ternary {
         if candidates.is_empty() {
             return Ok(Changed::No);
         }
-        let parts = cx.env.calibration.filter(|_| self.settings.repairs).and_then(Part::split);
-        let (fit, check): (Option<&dyn Samples>, Option<&dyn Samples>) = match &parts {
-            Some((fit, check)) => (Some(fit), Some(check)),
-            None => (None, cx.env.calibration),
-        };
+        let parts = Parts::new(cx.env.calibration, self.settings.repairs);
+        let (fit, check) = (parts.fit(), parts.check());
         let coded = self.closest(model, &candidates, plain, fit.zip(check), cx)?;
         let are_coded = self.are_coded(model, (&candidates, &coded), check, cx)?;
         let original = model.graph.clone();
