@@ -10,7 +10,7 @@ use crate::calib::{self, Gram, Layer};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{DType, Graph, Model};
-use crate::pass::{Cx, Env};
+use crate::pass::{Cx, Env, Scratch};
 use crate::passes::common::rows::Rowed;
 use crate::passes::common::stages::in_order;
 use crate::passes::common::wanted::by_group;
@@ -146,14 +146,17 @@ fn menu(model: &Model, rowed: Rowed, grams: Option<&[Gram]>, env: &Env<'_>) -> R
         Some(groups) => groups.iter().map(Group::energy).sum(),
         None => rows.iter().map(|&weight| f64::from(weight).powi(2)).sum(),
     };
-    let coded = |form: Shared, groups: Option<&[Group]>| -> Result<(Shared, Coded)> {
-        Ok((form, Coded::new(&rowed, name, &rows, round(&rows, depth, groups, form), env.scratch)?))
+    let coded = |form: Shared, groups: Option<&[Group]>, scratch: &Scratch| -> Result<(Shared, Coded)> {
+        Ok((form, Coded::new(&rowed, name, &rows, round(&rows, depth, groups, form), scratch)?))
     };
     let forms = shared().into_par_iter().filter(|form| match form.scale {
         Scale::Block(block) => rowed.blocks(block).is_some(),
         Scale::None | Scale::Channel => true,
     });
-    let plain = forms.map(|form| coded(form, None)).collect::<Result<Vec<(Shared, Coded)>>>()?;
+    // What is only compared need not go to the disk.
+    let in_memory = Scratch::in_memory();
+    let scratch = if groups.is_some() { &in_memory } else { env.scratch };
+    let plain = forms.map(|form| coded(form, None, scratch)).collect::<Result<Vec<(Shared, Coded)>>>()?;
     let coded = match &groups {
         Some(groups) => {
             let bytes = |coded: &Coded| coded.stored_bytes(name);
@@ -161,7 +164,9 @@ fn menu(model: &Model, rowed: Rowed, grams: Option<&[Gram]>, env: &Env<'_>) -> R
                 plain.iter().any(|(_, other)| bytes(other) < bytes(one) && other.error * CLEARLY <= one.error)
             };
             let promising = plain.par_iter().filter(|(_, one)| !is_beaten(one));
-            promising.map(|(form, _)| coded(*form, Some(groups))).collect::<Result<Vec<(Shared, Coded)>>>()?
+            promising
+                .map(|(form, _)| coded(*form, Some(groups), env.scratch))
+                .collect::<Result<Vec<(Shared, Coded)>>>()?
         }
         None => plain,
     };

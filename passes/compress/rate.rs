@@ -1,5 +1,7 @@
 //! Which form each tensor gets: the fewest bytes for a drift, or the least noise for a size.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use super::coded::Coded;
@@ -19,8 +21,8 @@ use crate::validate::Comparison;
 /// noise grows in proportion to that only about there.
 const LOSSES: [f64; 2] = [0.1, 0.005];
 
-/// How often the noise allowed is halved in search of what fits into a size, in decibels from the first to the last.
-const STEPS: usize = 50;
+/// How often the range of noises, in decibels, is halved in search of what fits into a size: to a thousandth of one.
+const STEPS: usize = 18;
 const NOISES_DB: (f64, f64) = (-40.0, 160.0);
 
 /// How often a size is tried again with what names and shapes really take.
@@ -64,7 +66,7 @@ impl Rate {
                 };
                 let mut places: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
                 places[index] = place;
-                let drift = trial.drift_alone(&draft(model, menus, &places, &of_menus(menus, &places))?)?;
+                let drift = trial.drift_alone(&draft(model, menus, &of_menus(menus, &places))?)?;
                 seen.push(Seen { error: offer.error, noise: drift.iter().map(Comparison::noise_to_signal).collect() });
             }
             env.progress.advance(1);
@@ -157,11 +159,10 @@ pub(super) fn of_menus(menus: &[Menu], places: &[usize]) -> Vec<Option<Coded>> {
 ///
 /// # Errors
 /// Fails only where an edit does, which is a defect.
-pub(super) fn draft(model: &Model, menus: &[Menu], places: &[usize], coded: &[Option<Coded>]) -> Result<Model> {
+pub(super) fn draft(model: &Model, menus: &[Menu], coded: &[Option<Coded>]) -> Result<Model> {
     let mut draft = model.clone();
-    for ((menu, coded), place) in menus.iter().zip(coded).zip(places) {
-        let is_coded = menu.options.get(*place).is_some_and(|offer| matches!(offer.form, Form::Shared(_)));
-        if let Some(coded) = coded.as_ref().filter(|_| is_coded) {
+    for (menu, coded) in menus.iter().zip(coded) {
+        if let Some(coded) = coded {
             coded.put(&model.graph, &mut draft.graph, &menu.rowed)?;
         }
     }
@@ -205,14 +206,15 @@ pub(super) fn choose(
     goal: Goal,
     trial: &Trial<'_>,
 ) -> Result<(Rate, Chosen)> {
+    let mut search = Search { model, menus, trial, room: Room::new(model, menus, goal)?, known: BTreeMap::new() };
     let worth = |rate: &Rate, chosen: &Chosen| match budget(goal) {
         Some(_) => rate.cost(&chosen.options),
         None => chosen.noise,
     };
-    let chosen = choose_by(model, menus, &first, goal, trial)?;
+    let chosen = search.by(&first, goal)?;
     let mut best = (worth(&first, &chosen), first, chosen);
     for rate in others {
-        let chosen = choose_by(model, menus, &rate, goal, trial)?;
+        let chosen = search.by(&rate, goal)?;
         let worth = worth(&rate, &chosen);
         if worth < best.0 {
             best = (worth, rate, chosen);
@@ -221,30 +223,70 @@ pub(super) fn choose(
     Ok((best.1, best.2))
 }
 
-fn choose_by(model: &Model, menus: &[Menu], rate: &Rate, goal: Goal, trial: &Trial<'_>) -> Result<Chosen> {
-    let run = |places: &[usize]| -> Result<(f64, Chosen)> {
-        let coded = of_menus(menus, places);
-        let noise = worst(&trial.drift(&draft(model, menus, places, &coded)?)?);
-        Ok((noise, Chosen { options: places.to_vec(), coded, noise }))
-    };
-    if let Some(budget) = budget(goal) {
-        let found = settle_by(&rate.items, budget, |noise| rate.within(noise), run)?;
-        let floats: Vec<usize> = menus.iter().map(|menu| menu.options.len() - 1).collect();
-        let coded = vec![None; menus.len()];
-        return Ok(found.unwrap_or(Chosen { options: floats, coded, noise: 0.0 }));
+/// What a file may have.
+struct Room {
+    /// Bytes of all of it.
+    most: f64,
+    /// Bytes of tensors in their forms, as far as is known beforehand.
+    tensors: f64,
+}
+
+impl Room {
+    /// `None` where the goal leaves it open.
+    fn new(model: &Model, menus: &[Menu], goal: Goal) -> Result<Option<Self>> {
+        let Some(most) = goal.most_bytes(model)? else { return Ok(None) };
+        let floats: f64 = menus.iter().filter_map(|menu| menu.options.last()).map(|offer| offer.bytes).sum();
+        Ok(Some(Self { most, tensors: most - (file_bytes(model)? as f64 - floats) }))
     }
-    let most = goal.most_bytes(model)?.unwrap_or(f64::INFINITY);
-    let floats: f64 = menus.iter().filter_map(|menu| menu.options.last()).map(|offer| offer.bytes).sum();
-    let mut room = most - (file_bytes(model)? as f64 - floats);
-    for _ in 0..MAX_SIZES {
-        let Some(places) = rate.in_room(room) else { break };
-        let over = bytes(&draft(model, menus, &places, &of_menus(menus, &places))?, menus, &places)? - most;
-        if over <= 0.0 {
-            return Ok(run(&places)?.1);
+}
+
+/// A search for forms.
+struct Search<'s> {
+    model: &'s Model,
+    menus: &'s [Menu],
+    trial: &'s Trial<'s>,
+    room: Option<Room>,
+    /// Noises of the worst output, by places in menus: what foresees differently often comes to the same.
+    known: BTreeMap<Vec<usize>, f64>,
+}
+
+impl Search<'_> {
+    /// Runs the model with tensors in these forms.
+    fn run(&mut self, places: &[usize]) -> Result<Chosen> {
+        let coded = of_menus(self.menus, places);
+        let noise = match self.known.get(places) {
+            Some(&noise) => noise,
+            None => worst(&self.trial.drift(&draft(self.model, self.menus, &coded)?)?),
+        };
+        self.known.insert(places.to_vec(), noise);
+        Ok(Chosen { options: places.to_vec(), coded, noise })
+    }
+
+    /// The bytes of the file with tensors in these forms.
+    fn bytes(&self, places: &[usize]) -> Result<f64> {
+        bytes(&draft(self.model, self.menus, &of_menus(self.menus, places))?, self.menus, places)
+    }
+
+    fn by(&mut self, rate: &Rate, goal: Goal) -> Result<Chosen> {
+        if let Some(budget) = budget(goal) {
+            let run = |places: &[usize]| self.run(places).map(|chosen| (chosen.noise, chosen));
+            let found = settle_by(&rate.items, budget, |noise| rate.within(noise), run)?;
+            let options = self.menus.iter().map(|menu| menu.options.len() - 1).collect();
+            let coded = vec![None; self.menus.len()];
+            return Ok(found.unwrap_or(Chosen { options, coded, noise: 0.0 }));
         }
-        room -= over;
+        let (most, mut room) =
+            self.room.as_ref().map_or((f64::INFINITY, f64::INFINITY), |room| (room.most, room.tensors));
+        for _ in 0..MAX_SIZES {
+            let Some(places) = rate.in_room(room) else { break };
+            let over = self.bytes(&places)? - most;
+            if over <= 0.0 {
+                return self.run(&places);
+            }
+            room -= over;
+        }
+        let lowest = vec![0; self.menus.len()];
+        let least = self.bytes(&lowest)?;
+        if least <= most { self.run(&lowest) } else { Err(too_large(most, least as u64)) }
     }
-    let lowest = vec![0; menus.len()];
-    let least = bytes(&draft(model, menus, &lowest, &of_menus(menus, &lowest))?, menus, &lowest)?;
-    if least <= most { Ok(run(&lowest)?.1) } else { Err(too_large(most, least as u64)) }
 }

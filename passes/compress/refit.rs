@@ -43,7 +43,7 @@ pub(super) fn closer(
     }
     let run = |places: &[usize], coded: Vec<Option<Coded>>| -> Result<(Chosen, Model)> {
         let coded = refitted((model, menus), (places, coded), fitted, cx.env)?;
-        let draft = draft(model, menus, places, &coded)?;
+        let draft = draft(model, menus, &coded)?;
         let noise = worst(&trial.drift(&draft)?);
         Ok((Chosen { options: places.to_vec(), coded, noise }, draft))
     };
