@@ -51,7 +51,7 @@ pub(in crate::passes) fn in_turn<T: Send>(
 }
 
 /// What is fitted to some samples, where outputs are closer with it on others that nothing was fitted to; else what is plain.
-/// A word says which. `draft` makes a model of either.
+/// A word says which. `fitted` is given what will be checked on, `draft` makes a model of either.
 ///
 /// # Errors
 /// Passes on what `fitted` and `draft` return, but for a model that cannot be run.
@@ -60,12 +60,12 @@ pub(in crate::passes) fn closest<T>(
     plain: T,
     (fit, check): (&dyn Samples, &dyn Samples),
     cx: &mut Cx<'_>,
-    fitted: impl FnOnce() -> Result<T>,
+    fitted: impl FnOnce(&Trial<'_>) -> Result<T>,
     draft: impl Fn(&T) -> Result<Model>,
 ) -> Result<T> {
     let both = || -> Result<(T, (f64, f64))> {
-        let fitted = fitted()?;
         let trial = Trial::new(model, check, cx.env)?;
+        let fitted = fitted(&trial)?;
         let noise = |one: &T| -> Result<f64> { Ok(worst(&trial.drift(&draft(one)?)?)) };
         let noises = (noise(&plain)?, noise(&fitted)?);
         Ok((fitted, noises))
@@ -79,7 +79,7 @@ pub(in crate::passes) fn closest<T>(
             Ok(if is_closer { fitted } else { plain })
         }
         Err(error) if error.kind().is_no_run() => {
-            cx.note(format!("weights are rounded by themselves: {}", error.what()));
+            cx.note(format!("nothing is fitted to samples: {}", error.what()));
             Ok(plain)
         }
         Err(error) => Err(error),

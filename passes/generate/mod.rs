@@ -45,6 +45,7 @@ use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::fitted::closest;
 use crate::passes::common::holdout::Parts;
 use crate::passes::common::rows::Rowed;
+use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use coded::{Coded, Codes};
 use options::Settings;
@@ -138,7 +139,7 @@ impl Generate {
         let Some((fit, check)) = parts.filter(|_| !candidates.is_empty()) else { return Ok(plain) };
         let all = vec![true; candidates.len()];
         let (env, alone) = (cx.env, plain.clone());
-        let fitted = || sequence::coded(model, (candidates, &alone), &trained.table, fit, env);
+        let fitted = |_: &Trial<'_>| sequence::coded(model, (candidates, &alone), &trained.table, fit, env);
         closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 

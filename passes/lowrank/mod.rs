@@ -35,11 +35,12 @@ use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Graph, Model};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
+use crate::passes::common::fitted::closest;
 use crate::passes::common::holdout::Parts;
 use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use factored::Factored;
-use levels::{Closer, Menu};
+use levels::Menu;
 use options::{Amount, Settings};
 use plan::Candidate;
 
@@ -148,26 +149,14 @@ fn by_amount(
     let Menu { model, candidates, options } = menu;
     let given: Vec<Option<Factored>> = options.iter().map(|options| options.first().cloned()).collect();
     let Some((fit, check)) = parts else { return Ok(given) };
-    let both = || -> Result<(Closer, Closer)> {
-        let trial = Trial::new(model, check, cx.env)?;
-        let plain = sequence::plain(candidates, &given, cx.env)?;
-        let plain = levels::closer(model, candidates, plain, None, &trial, cx.env)?;
-        Ok((plain, levels::closer(model, candidates, given.clone(), Some(fit), &trial, cx.env)?))
-    };
-    match both() {
-        Ok((plain, fitted)) => {
-            let is_closer = fitted.after < plain.after;
-            let used = if is_closer { "fitted to" } else { "not fitted: no closer with" };
-            let (before, after) = (-10.0 * plain.after.log10(), -10.0 * fitted.after.log10());
-            cx.note(format!("{used} {}: {before:.1} -> {after:.1} dB on {}", fit.describe(), check.describe()));
-            Ok(if is_closer { fitted.found } else { plain.found })
-        }
-        Err(error) if error.kind().is_no_run() => {
-            cx.note(format!("layers are not fitted: {}", error.what()));
-            Ok(given)
-        }
-        Err(error) => Err(error),
-    }
+    let env = cx.env;
+    let plain = sequence::plain(candidates, &given, env)?;
+    let fitted =
+        |trial: &Trial<'_>| levels::closer(model, candidates, given, Some(fit), trial, env).map(|closer| closer.found);
+    closest(model, plain, (fit, check), cx, fitted, |found| {
+        let chosen: Vec<Option<&Factored>> = found.iter().map(Option::as_ref).collect();
+        levels::draft(model, candidates, &chosen)
+    })
 }
 
 /// Puts layers in the place of one and says so.

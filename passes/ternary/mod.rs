@@ -35,6 +35,7 @@ use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope};
 use crate::passes::common::fitted::closest;
 use crate::passes::common::holdout::Parts;
 use crate::passes::common::rows::Rowed;
+use crate::passes::common::trial::Trial;
 use crate::passes::common::within::where_it_runs;
 use coded::Coded;
 use options::Settings;
@@ -113,7 +114,7 @@ impl Ternary {
         let Some((fit, check)) = parts else { return Ok(plain) };
         let all = vec![true; candidates.len()];
         let env = cx.env;
-        let fitted = || sequence::coded(model, candidates, &self.settings, fit, env);
+        let fitted = |_: &Trial<'_>| sequence::coded(model, candidates, &self.settings, fit, env);
         closest(model, plain, (fit, check), cx, fitted, |coded| levels::draft(model, candidates, coded, &all))
     }
 
