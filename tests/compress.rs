@@ -1,40 +1,20 @@
 //! `compress` on a real model: against the passes whose forms it chooses from, the goals it is given, the weights that a runtime
 //! restores, and the same bytes at any number of threads.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by a panic and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod support;
 
-use onnx_shrink::ir::{DType, Model, check, text};
+use onnx_shrink::ir::{DType, Model, text};
 use onnx_shrink::onnx;
-use support::transform::{compared, encoded, of_identity, operators_in_onnx_runtime, run, samples, testdata};
-
-/// Lenet5 after a pipeline that was given 100 digits: bytes, and the worst signal-to-noise ratio on 200 others.
-fn lenet5(pipeline: &str) -> (Model, usize, f64) {
-    let mut model = onnx::read(&testdata("lenet5.onnx")).unwrap();
-    let (before, signature) = (encoded(&model), model.signature());
-    let calibration = samples("digits_calib.npz", &model);
-    run(pipeline, &mut model, Some(&*calibration));
-    check::structure(&model).unwrap();
-    assert_eq!(model.signature(), signature);
-    let after = encoded(&model);
-    let report = compared(&before, &after, &*samples("digits_test.npz", &model));
-    let worst = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
-    println!("{pipeline}: {} bytes, {worst:.1} dB", after.len());
-    (model, after.len(), worst)
-}
+use support::transform::{After, encoded, lenet5, of_identity, operators_in_onnx_runtime, run, testdata};
 
 #[test]
 fn it_is_closer_in_as_many_bytes_than_one_form_for_all() {
     for pipeline in
         ["cluster=16:target=0", "cluster=4:target=0", "ternary=target=0:all=true", "prune=0.8,cluster=16:target=0"]
     {
-        let (_, bytes, alone_db) = lenet5(pipeline);
-        let (_, least, chosen_db) = lenet5(&format!("compress=size={}B", bytes + 1000));
+        let After { bytes, snr_db: alone_db, .. } = lenet5(pipeline);
+        let After { bytes: least, snr_db: chosen_db, .. } = lenet5(&format!("compress=size={}B", bytes + 1000));
         assert!(least <= bytes + 1000, "{pipeline}: {least} of {bytes} bytes");
         assert!(chosen_db > alone_db + 0.5, "{pipeline}: {alone_db:.1} dB, chosen {chosen_db:.1} dB");
     }
@@ -43,17 +23,17 @@ fn it_is_closer_in_as_many_bytes_than_one_form_for_all() {
 #[test]
 fn goals_are_reached_on_data_that_was_not_seen() {
     for target in [15.0, 25.0, 40.0] {
-        let (_, _, snr_db) = lenet5(&format!("compress={target}"));
+        let snr_db = lenet5(&format!("compress={target}")).snr_db;
         assert!(snr_db >= target, "{snr_db:.1} of {target} dB");
     }
-    let (_, bytes, _) = lenet5("compress=ratio=20");
+    let bytes = lenet5("compress=ratio=20").bytes;
     assert!(bytes * 20 <= 1_725_610, "{bytes} bytes");
 }
 
 #[test]
 fn more_decibels_take_more_bytes() {
-    let bytes =
-        ["compress=12", "compress=20", "compress=30", "compress=45", "compress=60"].map(|pipeline| lenet5(pipeline).1);
+    let bytes = ["compress=12", "compress=20", "compress=30", "compress=45", "compress=60"]
+        .map(|pipeline| lenet5(pipeline).bytes);
     assert!(bytes.is_sorted(), "{bytes:?}");
     assert!(bytes[0] * 15 < 1_725_610 && bytes[4] < 1_725_610, "{bytes:?}");
 }
@@ -62,7 +42,7 @@ fn more_decibels_take_more_bytes() {
 fn onnx_runtime_restores_all_weights_when_it_loads_the_model() {
     let before = onnx::read(&testdata("lenet5.onnx")).unwrap();
     for pipeline in ["compress=ratio=20", "compress=35"] {
-        let (after, ..) = lenet5(pipeline);
+        let after = lenet5(pipeline).model;
         let Some(operators) = operators_in_onnx_runtime(&after) else { return };
         assert_eq!(Some(operators), operators_in_onnx_runtime(&before), "{pipeline}");
     }
@@ -72,7 +52,7 @@ fn onnx_runtime_restores_all_weights_when_it_loads_the_model() {
 fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
     let result = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| encoded(&lenet5("compress=ratio=16").0))
+        pool.install(|| encoded(&lenet5("compress=ratio=16").model))
     };
     assert!(result(1) == result(3));
 }

@@ -1,11 +1,6 @@
 //! `lowrank` on models whose weights are of low rank and on real ones: outputs, size, and the same bytes at any number of
 //! threads.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by a panic and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod support;
 
@@ -16,7 +11,7 @@ use onnx_shrink::onnx;
 use support::compare::{Tolerance, first_difference};
 use support::corpus;
 use support::sandbox::Sandbox;
-use support::transform::{compared, encoded, run, samples, session, testdata};
+use support::transform::{After, after, encoded, lenet5, run, samples, session, testdata};
 
 /// Factors of low rank multiplied out, in the order of the elements: `[outputs, inputs]` of `rank`.
 fn of_rank(rank: usize, outputs: usize, inputs: usize, seed: usize) -> Vec<f32> {
@@ -106,43 +101,24 @@ fn weights_of_low_rank_come_back_in_every_form() {
     }
 }
 
-/// A model after a pipeline: its bytes, and the worst signal-to-noise ratio of an output in dB.
-fn after(pipeline: &str, mut model: Model, calibration: Option<&dyn Samples>, test: &dyn Samples) -> (Model, f64) {
-    let (before, signature) = (encoded(&model), model.signature());
-    run(pipeline, &mut model, calibration);
-    check::structure(&model).unwrap();
-    assert_eq!(model.signature(), signature);
-    let after = encoded(&model);
-    let report = compared(&before, &after, test);
-    let worst = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
-    println!("{pipeline}: {} -> {} bytes, {worst:.1} dB", before.len(), after.len());
-    (model, worst)
-}
-
-fn lenet5(pipeline: &str) -> (Model, f64) {
-    let model = onnx::read(&testdata("lenet5.onnx")).unwrap();
-    let (calibration, test) = (samples("digits_calib.npz", &model), samples("digits_test.npz", &model));
-    after(pipeline, model, Some(&*calibration), &*test)
-}
-
 #[test]
 fn fitting_to_data_is_worth_decibels() {
-    let (fitted, fitted_db) = lenet5("lowrank=0.5");
-    let (plain, plain_db) = lenet5("lowrank=0.5:repair=false");
+    let After { model: fitted, snr_db: fitted_db, .. } = lenet5("lowrank=0.5");
+    let After { model: plain, snr_db: plain_db, .. } = lenet5("lowrank=0.5:repair=false");
     assert!(encoded(&fitted).len() < 1_000_000 && encoded(&plain).len() < 1_000_000);
     assert!(fitted_db > plain_db + 3.0, "{plain_db:.1} -> {fitted_db:.1} dB");
 }
 
 #[test]
 fn a_target_is_reached_on_other_samples() {
-    let (model, snr_db) = lenet5("lowrank=target=25");
+    let After { model, snr_db, .. } = lenet5("lowrank=target=25");
     assert!(snr_db >= 25.0, "{snr_db:.1} dB");
     assert!(encoded(&model).len() < 600_000);
 }
 
 #[test]
 fn both_backends_agree() {
-    let model = lenet5("lowrank=0.5").0;
+    let model = lenet5("lowrank=0.5").model;
     let bytes = ModelBytes::new(encoded(&model), None);
     let Ok(other) = backend::load(BackendChoice::OnnxRuntime, &bytes, &LoadOptions::default()) else {
         return corpus::skip("ONNX Runtime is not installed");
@@ -163,7 +139,7 @@ fn both_backends_agree() {
 fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
     let result = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| encoded(&lenet5("lowrank=target=25").0))
+        pool.install(|| encoded(&lenet5("lowrank=target=25").model))
     };
     assert!(result(1) == result(3));
 }
@@ -196,7 +172,7 @@ fn large_products_come_closer_with_data() {
         data::open(spec, &DataOptions { signature: &signature, seed: 0, hints: &hints, limit: None }).unwrap()
     };
     let (calibration, test) = (open(&calibration), open(&test));
-    let (_, fitted_db) = after("lowrank=0.5", model.clone(), Some(&*calibration), &*test);
-    let (_, plain_db) = after("lowrank=0.5:repair=false", model, Some(&*calibration), &*test);
+    let fitted_db = after("lowrank=0.5", model.clone(), Some(&*calibration), &*test).snr_db;
+    let plain_db = after("lowrank=0.5:repair=false", model, Some(&*calibration), &*test).snr_db;
     assert!(fitted_db > plain_db + 3.0, "{plain_db:.1} -> {fitted_db:.1} dB");
 }

@@ -11,31 +11,15 @@ mod support;
 use onnx_shrink::backend::onnxruntime::OnnxRuntime;
 use onnx_shrink::backend::tract::Tract;
 use onnx_shrink::backend::{Backend, LoadOptions, ModelBytes};
-use onnx_shrink::ir::{DType, Model, check};
-use onnx_shrink::onnx;
+use onnx_shrink::ir::DType;
 use support::compare::{Tolerance, first_difference};
-use support::transform::{compared, encoded, run, samples, testdata};
-
-/// Lenet5 after a pipeline, on 100 digits, with its size and the worst signal-to-noise ratio of an output on 200 others.
-fn lenet5(pipeline: &str) -> (Model, usize, f64) {
-    let mut model = onnx::read(&testdata("lenet5.onnx")).unwrap();
-    let (before, signature) = (encoded(&model), model.signature());
-    let calibration = samples("digits_calib.npz", &model);
-    run(pipeline, &mut model, Some(&*calibration));
-    check::structure(&model).unwrap();
-    assert_eq!(model.signature(), signature);
-    let after = encoded(&model);
-    let report = compared(&before, &after, &*samples("digits_test.npz", &model));
-    let worst = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
-    println!("{pipeline}: {} bytes, {worst:.1} dB", after.len());
-    (model, after.len(), worst)
-}
+use support::transform::{After, encoded, lenet5, samples};
 
 #[test]
 fn activations_lose_next_to_nothing() {
-    let (model, bytes, sixteen) = lenet5("quant16");
-    let (_, _, weights_alone) = lenet5("quant8=weights");
-    let (_, _, eight) = lenet5("quant8=static:target=20:timing=false");
+    let After { model, bytes, snr_db: sixteen, .. } = lenet5("quant16");
+    let weights_alone = lenet5("quant8=weights").snr_db;
+    let eight = lenet5("quant8=static:target=20:timing=false").snr_db;
     assert!(bytes < 450_000, "{bytes} bytes");
     assert!(
         sixteen > weights_alone - 1.0 && sixteen > eight + 1.0,
@@ -49,7 +33,7 @@ fn activations_lose_next_to_nothing() {
 
 #[test]
 fn both_backends_run_it_alike() {
-    let (model, ..) = lenet5("quant16");
+    let model = lenet5("quant16").model;
     let bytes = ModelBytes::new(encoded(&model), None);
     let inputs = samples("digits_test.npz", &model).get(3).unwrap();
     let of_tract = Tract.load(&bytes, &LoadOptions::default()).unwrap().run(&inputs).unwrap();

@@ -1,38 +1,16 @@
 //! `ternary` on a real model: size, accuracy, the weights that a runtime restores, and the same bytes at any number of
 //! threads.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by a panic and says what it skips"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod support;
 
-use onnx_shrink::ir::{Model, check, text};
-use onnx_shrink::onnx;
-use support::transform::{compared, encoded, of_identity, operators_in_onnx_runtime, run, samples, testdata};
-
-/// Lenet5 after a pipeline, on 100 digits, with what that did to 200 others: accuracy before and after, and the worst
-/// signal-to-noise ratio of an output.
-fn lenet5(pipeline: &str) -> (Model, usize, (f64, f64, f64)) {
-    let mut model = onnx::read(&testdata("lenet5.onnx")).unwrap();
-    let (before, signature) = (encoded(&model), model.signature());
-    let calibration = samples("digits_calib.npz", &model);
-    run(pipeline, &mut model, Some(&*calibration));
-    check::structure(&model).unwrap();
-    assert_eq!(model.signature(), signature);
-    let after = encoded(&model);
-    let report = compared(&before, &after, &*samples("digits_test.npz", &model));
-    let worst = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
-    let accuracy = report.accuracy.unwrap();
-    println!("{pipeline}: {} bytes, accuracy {} -> {}, {worst:.1} dB", after.len(), accuracy.before, accuracy.after);
-    (model, after.len(), (accuracy.before, accuracy.after, worst))
-}
+use onnx_shrink::ir::text;
+use support::transform::{After, encoded, lenet5, of_identity, operators_in_onnx_runtime, run};
 
 #[test]
 fn lenet5_stays_as_accurate() {
-    let (model, bytes, (before, after, snr_db)) = lenet5("ternary=target=0");
+    let After { model, bytes, accuracy, snr_db } = lenet5("ternary=target=0");
+    let (before, after) = accuracy.unwrap();
     assert!(bytes < 125_000, "{bytes} bytes");
     assert!(after >= before - 0.01, "accuracy {before} -> {after}");
     assert!(snr_db > 14.0, "{snr_db:.1} dB");
@@ -43,8 +21,8 @@ fn lenet5_stays_as_accurate() {
 
 #[test]
 fn fitting_is_worth_decibels() {
-    let (_, _, (_, _, fitted_db)) = lenet5("ternary=target=0");
-    let (_, _, (_, _, plain_db)) = lenet5("ternary=target=0:repair=false");
+    let fitted_db = lenet5("ternary=target=0").snr_db;
+    let plain_db = lenet5("ternary=target=0:repair=false").snr_db;
     assert!(fitted_db > plain_db + 5.0, "{plain_db:.1} -> {fitted_db:.1} dB");
 }
 
@@ -52,7 +30,7 @@ fn fitting_is_worth_decibels() {
 fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
     let result = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| encoded(&lenet5("ternary").0))
+        pool.install(|| encoded(&lenet5("ternary").model))
     };
     assert!(result(1) == result(3));
 }
@@ -79,7 +57,7 @@ fn ternary_weights_come_back_as_they_were() {
 
 #[test]
 fn onnx_runtime_restores_weights_when_it_loads_the_model() {
-    let model = lenet5("ternary=target=0:all=true").0;
+    let model = lenet5("ternary=target=0:all=true").model;
     let Some(operators) = operators_in_onnx_runtime(&model) else { return };
     for decoder in ["Gather", "Cast", "Slice", "Mul"] {
         assert!(!operators.lines().any(|line| line.starts_with(decoder)), "{operators}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use bytes::Bytes;
 use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
-use onnx_shrink::ir::{Model, Tensor};
+use onnx_shrink::ir::{Model, Tensor, check};
 use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::manager::{self, RunOptions};
 use onnx_shrink::pass::pipeline::Pipeline;
@@ -44,6 +44,37 @@ pub fn session(bytes: &Bytes) -> Box<dyn Session> {
 
 pub fn compared(before: &Bytes, after: &Bytes, samples: &dyn Samples) -> DriftReport {
     validate::compare(&*session(before), &*session(after), samples, &CompareOptions::default()).unwrap()
+}
+
+/// What a pipeline made of a model.
+pub struct After {
+    pub model: Model,
+    pub bytes: usize,
+    /// Before and after, where samples have labels.
+    pub accuracy: Option<(f64, f64)>,
+    /// The worst signal-to-noise ratio of an output.
+    pub snr_db: f64,
+}
+
+/// A model after a pipeline, whose structure and signature hold, on samples that the pipeline was not given.
+pub fn after(pipeline: &str, mut model: Model, calibration: Option<&dyn Samples>, test: &dyn Samples) -> After {
+    let (before, signature) = (encoded(&model), model.signature());
+    run(pipeline, &mut model, calibration);
+    check::structure(&model).unwrap();
+    assert_eq!(model.signature(), signature);
+    let after = encoded(&model);
+    let report = compared(&before, &after, test);
+    let snr_db = report.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min);
+    let accuracy = report.accuracy.map(|accuracy| (accuracy.before, accuracy.after));
+    println!("{pipeline}: {} -> {} bytes, {snr_db:.1} dB, accuracy {accuracy:?}", before.len(), after.len());
+    After { model, bytes: after.len(), accuracy, snr_db }
+}
+
+/// Lenet5 after a pipeline that was given 100 digits, on 200 others.
+pub fn lenet5(pipeline: &str) -> After {
+    let model = onnx::read(&testdata("lenet5.onnx")).unwrap();
+    let (calibration, test) = (samples("digits_calib.npz", &model), samples("digits_test.npz", &model));
+    after(pipeline, model, Some(&*calibration), &*test)
 }
 
 /// What a model with one input `x` makes of an identity matrix: the weights that `y = MatMul(x, w)` restores.
