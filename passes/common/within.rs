@@ -89,19 +89,28 @@ pub(in crate::passes) struct Codable {
     pub(in crate::passes) float_bytes: u64,
 }
 
+/// Tensors that may be coded.
+pub(in crate::passes) struct Codables<'a> {
+    pub(in crate::passes) tensors: &'a [Codable],
+    /// What it is called when they are.
+    pub(in crate::passes) coded: &'a str,
+    /// The model with those coded for which it is told so.
+    pub(in crate::passes) draft: &'a (dyn Fn(&[bool]) -> Result<Model> + Sync),
+}
+
 /// Which tensors are coded, so that every output has a signal-to-noise ratio of `target` dB in as few bytes as can be; says why
-/// where others stay float. `draft` makes the model with those coded for which it is told so; `coded` is what that is called.
+/// where others stay float.
 ///
 /// # Errors
 /// Fails where no backend can run the model on the samples.
 pub(in crate::passes) fn coded_within(
     model: &Model,
-    tensors: &[Codable],
-    (draft, coded): (&(dyn Fn(&[bool]) -> Result<Model> + Sync), &str),
+    codables: &Codables<'_>,
     target: f64,
     samples: &dyn Samples,
     cx: &mut Cx<'_>,
 ) -> Result<Vec<bool>> {
+    let &Codables { tensors, coded, draft } = codables;
     let trial = Trial::new(model, samples, cx.env)?;
     let item = |index: usize, noise: Vec<f64>| {
         let Codable { value, coded_bytes, float_bytes } = tensors[index];

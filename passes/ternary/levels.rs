@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::Cx;
 use crate::passes::common::rows::Rowed;
-use crate::passes::common::within::{Codable, coded_within};
+use crate::passes::common::within::{Codable, Codables, coded_within};
 
 /// The model with those of the candidates coded for which that is said.
 ///
@@ -41,5 +41,6 @@ pub(super) fn reach(
     };
     let tensors: Vec<Codable> = candidates.iter().zip(coded).map(tensor).collect();
     let with = |are_coded: &[bool]| draft(model, candidates, coded, are_coded);
-    coded_within(model, &tensors, (&with, "ternary"), target, samples, cx)
+    let codables = Codables { tensors: &tensors, coded: "ternary", draft: &with };
+    coded_within(model, &codables, target, samples, cx)
 }
