@@ -152,21 +152,23 @@ impl<'a> Base<'a> {
     pub(super) fn learn(&mut self, variants: &[Settings]) -> Result<()> {
         if let (None, Some(settings)) = (&self.splits, variants.first()) {
             self.exchange_statistics(settings)?;
-            self.splits = Some(self.find_splits(settings)?);
+            self.splits = Some(self.find_splits(settings, variants)?);
         }
         loop {
-            let mut wanted = Wanted { histograms: self.observer.needs_histogram(), ..Wanted::default() };
-            for settings in variants {
-                let plan = self.plan(settings, &mut self.draft());
-                let unknown = plan.sources().into_keys().filter(|value| !self.measured.statistics.contains_key(value));
-                wanted.statistics.extend(unknown);
-            }
+            let wanted = self.unknown(variants);
             if wanted.statistics.is_empty() {
                 return Ok(());
             }
             // What turns out not to be finite changes the plans, which may ask for more then.
             self.measured.statistics.extend(self.measure(&wanted)?.statistics);
         }
+    }
+
+    /// The statistics that candidates with these settings need and that were not measured yet.
+    fn unknown(&self, variants: &[Settings]) -> Wanted {
+        let sources = variants.iter().flat_map(|settings| self.plan(settings, &mut self.draft()).sources().into_keys());
+        let statistics = sources.filter(|value| !self.measured.statistics.contains_key(value)).collect();
+        Wanted { statistics, histograms: self.observer.needs_histogram(), ..Wanted::default() }
     }
 
     /// Reads statistics from files, or measures all that any plan may ask for, where the user wants them in a file.
@@ -247,21 +249,21 @@ impl<'a> Base<'a> {
         plan::plan(graph, &self.order, kernels, &barred)
     }
 
-    /// Measures which activations have outliers.
-    fn find_splits(&self, settings: &Settings) -> Result<BTreeMap<ValueId, Split>> {
-        let graph = &self.model.graph;
-        let values = split::candidates(graph, &self.plan(settings, &mut self.draft()));
+    /// Measures which activations have outliers, and in the same runs what candidates without any need to know.
+    fn find_splits(&mut self, settings: &Settings, variants: &[Settings]) -> Result<BTreeMap<ValueId, Split>> {
+        let values = split::candidates(&self.model.graph, &self.plan(settings, &mut self.draft()));
         if settings.outliers == 0 || values.is_empty() {
             return Ok(BTreeMap::new());
         }
         let is_unknown = |value: &ValueId| !self.measured.channels.contains_key(value);
-        let unknown: BTreeSet<ValueId> = values.iter().copied().filter(is_unknown).collect();
-        let more = match unknown.is_empty() {
-            true => Measured::default(),
-            false => self.measure(&Wanted { channels: unknown, ..Wanted::default() })?,
-        };
+        let channels: BTreeSet<ValueId> = values.iter().copied().filter(is_unknown).collect();
+        if !channels.is_empty() {
+            let measured = self.measure(&Wanted { channels, ..self.unknown(variants) })?;
+            self.measured.statistics.extend(measured.statistics);
+            self.measured.channels.extend(measured.channels);
+        }
         let choose = |value: ValueId| {
-            let channels = self.measured.channels.get(&value).or_else(|| more.channels.get(&value))?;
+            let channels = self.measured.channels.get(&value)?;
             Some((value, Split::choose(&channels.ranges()?, settings.outliers)?))
         };
         Ok(values.into_iter().filter_map(choose).collect())

@@ -55,7 +55,7 @@ impl Measured {
 /// Fails where no backend can run the model, or a sample cannot be read or run: the first of those.
 pub(super) fn measure(model: &Model, wanted: &Wanted, samples: &dyn Samples, env: &Env<'_>) -> Result<Measured> {
     let values: Vec<ValueId> = wanted.statistics.union(&wanted.channels).copied().collect();
-    let only_extremes = !wanted.histograms && wanted.channels.is_empty();
+    let only_extremes = |value: &ValueId| !wanted.histograms && !wanted.channels.contains(value);
     let taps = Taps::new(model, &values, only_extremes, env)?;
     env.progress.start("calibrating", samples.len() as u64);
     let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));

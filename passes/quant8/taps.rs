@@ -28,17 +28,24 @@ pub(super) struct Taps<'m> {
 }
 
 impl<'m> Taps<'m> {
-    /// Loads a model to look at values of its main graph, of which only extremes may be wanted.
+    /// Loads a model to look at values of its main graph, of some of which only extremes are wanted.
     ///
     /// # Errors
     /// Fails where no backend can run the model.
-    pub(super) fn new(model: &'m Model, values: &[ValueId], only_extremes: bool, env: &Env<'_>) -> Result<Self> {
+    pub(super) fn new(
+        model: &'m Model,
+        values: &[ValueId],
+        only_extremes: impl Fn(&ValueId) -> bool,
+        env: &Env<'_>,
+    ) -> Result<Self> {
         let names: Vec<String> = values.iter().map(|&value| model.graph.value(value).name().to_owned()).collect();
         let backend = env.backend;
         let mut greatest = BTreeMap::new();
-        let session = if only_extremes && backend == BackendChoice::OnnxRuntime {
+        let reducible = |value: &&ValueId| only_extremes(value) && is_image_from_zero(&model.graph, **value);
+        let images: Vec<ValueId> = values.iter().filter(reducible).copied().collect();
+        let session = if !images.is_empty() && backend == BackendChoice::OnnxRuntime {
             let mut draft = model.clone();
-            for &value in values.iter().filter(|&&value| is_image_from_zero(&model.graph, value)) {
+            for value in images {
                 let name = model.graph.value(value).name();
                 if let Some((producer, _)) = draft.graph.producer(value) {
                     let pool = NodeSpec::new("GlobalMaxPool");
