@@ -107,6 +107,20 @@ fn the_same_input_gives_the_same_bytes_at_any_number_of_threads() {
 }
 
 #[test]
+fn weights_rounded_by_their_inputs_are_closer_on_other_data() {
+    let snr_db = |repair: &str| {
+        let mut model = onnx::read(&file("mnist_resnet_bn.onnx")).unwrap();
+        let _ = run("fuse-bn", None, &mut model);
+        let (before, test) = (encoded(&model), samples("digits_test.npz", &model));
+        let options = [("repair", repair), ("observer", "minmax"), ("timing", "false")];
+        assert_eq!(try_run("quant8", &options, &mut model).unwrap(), Changed::Yes);
+        drift(&before, &encoded(&model), &*test).outputs[0].snr_db.unwrap()
+    };
+    let (nearest, rounded) = (snr_db("none"), snr_db("gptq"));
+    assert!(rounded > nearest + 0.5, "{nearest:.1} -> {rounded:.1} dB");
+}
+
+#[test]
 fn the_best_score_stays_the_best_where_that_is_the_goal() {
     let mut model = onnx::read(&file("mnist_resnet_bn.onnx")).unwrap();
     let _ = run("fuse-bn", None, &mut model);

@@ -155,3 +155,35 @@ fn relu_is_merged_where_zero_is_the_least_level() {
         assert_runs(&shrunk(&source, &pipeline, Some("synthetic:2")), &[("QLinearConv", 2), ("Relu", 0)]);
     }
 }
+
+#[test]
+fn an_activation_behind_integers_is_one_kernel() {
+    let net = |activation: &str| {
+        model(&format!(
+            "g (float[1,32,12,12] x) => (float[1,32,8,8] y) <
+               float[32,32,3,3] v = rand(1), float[32,32,3,3] w = rand(2), float[32] b = rand(3)
+             > {{
+               c = Conv(x, v, b)
+               {activation}
+               y = Conv(r, w)
+             }}"
+        ))
+    };
+    let gelu = "root = Constant<value = float {1.4142135}>()
+                one = Constant<value = float {1.0}>()
+                half = Constant<value = float {0.5}>()
+                d = Div(c, root)
+                e = Erf(d)
+                a = Add(e, one)
+                m = Mul(c, a)
+                r = Mul(m, half)";
+    let silu = "s = Sigmoid(c)
+                r = Mul(c, s)";
+    for runtime in ["ort-x64", "ort-x64-avx2", "ort-arm64"] {
+        // Simplified again, it stays so.
+        let pipeline = format!("quant8=static:for={runtime},simplify");
+        let shrunk = |source: &str| shrunk(source, &pipeline, Some("synthetic:2"));
+        assert_runs(&shrunk(&net(gelu)), &[("QLinearConv", 2), ("Gelu", 1), ("Erf", 0), ("Mul", 0)]);
+        assert_runs(&shrunk(&net(silu)), &[("QLinearConv", 2), ("QuickGelu", 1), ("Sigmoid", 0), ("Mul", 0)]);
+    }
+}

@@ -11,6 +11,7 @@ pub(super) fn slot_handed_on(graph: &Graph, node: NodeId, opset: i64) -> Option<
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "And" | "Or" | "Xor" => neutral_operand(graph, node, opset),
         "Cast" => is_type(graph, node, facts::cast_target(held)?).then_some(0),
         "CastLike" => is_type(graph, node, facts::dtype(graph, graph.input(node, 1)?)?).then_some(0),
+        "Max" if held.input_slots() == 1 && keeps_readers_together(graph, node) => None,
         "Sum" | "Max" | "Min" | "Mean" if held.input_slots() == 1 => Some(0),
         "Max" | "Min" if held.input_slots() == 2 && opset >= 8 => unbounded_operand(graph, node),
         "Clip" => (opset >= 11 && held.attributes().is_empty() && only_first_input(graph, node)).then_some(0),
@@ -21,6 +22,14 @@ pub(super) fn slot_handed_on(graph: &Graph, node: NodeId, opset: i64) -> Option<
         }
         _ => None,
     }
+}
+
+/// Whether it hands what is restored from 8 bits to several operators: runtimes merge these only where they read one value
+/// that is not restored for each of them (`quant8` puts it there for that).
+fn keeps_readers_together(graph: &Graph, node: NodeId) -> bool {
+    let restored = graph.input(node, 0).and_then(|value| graph.producer(value));
+    let is_shared = graph.output(node, 0).is_some_and(|output| graph.use_count(output) > 1);
+    is_shared && restored.is_some_and(|(restored, _)| graph.node(restored).is("DequantizeLinear"))
 }
 
 fn is_type(graph: &Graph, node: NodeId, target: crate::ir::DType) -> bool {

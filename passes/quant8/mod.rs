@@ -12,6 +12,7 @@ mod calibrate;
 mod dynamic;
 mod kernel;
 mod levels;
+mod merged;
 mod observe;
 mod options;
 mod plan;

@@ -36,6 +36,8 @@ pub(super) struct Platform {
     has_narrow_weights: bool,
     /// Biases become 32-bit integers.
     pub(super) quantizes_biases: bool,
+    /// Whether it gives every reader of a DequantizeLinear one of its own.
+    pub(super) divides_restored: bool,
     /// Whether it runs DynamicQuantizeLinear and MatMulInteger.
     pub(super) has_dynamic: bool,
     /// Whether what was measured here, in ONNX Runtime on a processor, tells which operators gain.
@@ -54,23 +56,29 @@ impl Platform {
             steps: Steps::EIGHT,
             has_narrow_weights: false,
             quantizes_biases: true,
+            divides_restored: true,
             has_dynamic: true,
             is_known: true,
         };
         match name {
             "ort-x64-avx2" => Self { has_narrow_weights: true, ..x64 },
             "ort-arm64" => Self { activations: Activations::Signed, ..x64 },
-            "tensorrt" => {
-                Self { activations: Activations::Symmetric, quantizes_biases: false, has_dynamic: false, ..x64 }
-            }
-            "openvino" | "generic" => Self { quantizes_biases: false, ..x64 },
+            "tensorrt" => Self {
+                activations: Activations::Symmetric,
+                quantizes_biases: false,
+                divides_restored: false,
+                has_dynamic: false,
+                ..x64
+            },
+            "openvino" | "generic" => Self { quantizes_biases: false, divides_restored: false, ..x64 },
             _ => x64,
         }
     }
 
     /// An accelerator with kernels for activations of 16 bits and weights of 8: standard operators, biases of 32 bits.
     pub(super) fn with_sixteen_bits() -> Self {
-        Self { steps: Steps::SIXTEEN, has_dynamic: false, is_known: false, ..Self::named("ort-x64") }
+        let base = Self::named("ort-x64");
+        Self { steps: Steps::SIXTEEN, divides_restored: false, has_dynamic: false, is_known: false, ..base }
     }
 
     /// What quantizes a range. A zero point counts from the lowest level, whatever the type.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::affine::{Layout, least_weight_scale, quantize_bias, quantize_weights, weight_scales};
 use super::kernel::{Bias, Kernel};
+use super::merged;
 use super::options::Form;
 use super::plan::Plan;
 use super::platform::Platform;
@@ -55,19 +56,24 @@ pub(super) fn apply(
             vacant.insert((scale, graph.add_initializer(&format!("{name}_zero_point"), zero)));
         }
         let Some(&(scale, zero_point)) = constants.get(&source) else { continue };
+        let reads_integers = |node| plan.integer_nodes.contains(&node) || kernels.contains(&node);
         if plan.written_by_integers.contains(&value) {
-            quantize_written(graph, value, scale, zero_point)?;
+            let restored = quantize_written(graph, value, scale, zero_point)?;
+            if target.platform.divides_restored {
+                let name = graph.value(value).name().to_owned();
+                merged::keep_together(graph, restored, &name, reads_integers)?;
+            }
         } else {
-            let reads_integers = |node| plan.integer_nodes.contains(&node) || kernels.contains(&node);
             quantize_read(graph, value, scale, zero_point, reads_integers)?;
         }
     }
     Ok(())
 }
 
-/// Puts a pair behind a value that an integer operator writes: everybody reads the pair, graph outputs too.
-fn quantize_written(graph: &mut Graph, value: ValueId, scale: ValueId, zero_point: ValueId) -> Result<()> {
-    let Some((near, _)) = graph.producer(value) else { return Ok(()) };
+/// Puts a pair behind a value that an integer operator writes, and returns what it restores: everybody reads that, graph
+/// outputs too.
+fn quantize_written(graph: &mut Graph, value: ValueId, scale: ValueId, zero_point: ValueId) -> Result<ValueId> {
+    let Some((near, _)) = graph.producer(value) else { return Ok(value) };
     let name = graph.value(value).name().to_owned();
     let quantized = graph.add_value(&format!("{name}_quantized"), ValueType::Unknown);
     let suffix = if graph.value(value).is_output() { "float" } else { "dequantized" };
@@ -76,7 +82,7 @@ fn quantize_written(graph: &mut Graph, value: ValueId, scale: ValueId, zero_poin
     // A new value is neither input nor output, so that it can always take the place.
     let _ = graph.replace_value(value, restored)?;
     graph.add_node(quantize(), &[Some(value), Some(scale), Some(zero_point)], &[quantized], near)?;
-    Ok(())
+    Ok(restored)
 }
 
 /// Puts a pair in front of the integer operators that read a float value; others go on reading the value itself.
