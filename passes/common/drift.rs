@@ -38,6 +38,22 @@ impl Drift {
         worst(&merged(self.kept_back()))
     }
 
+    /// Whether samples that nothing was fitted to have more noise than in another drift on the same samples, by more than
+    /// chance makes of it: a standard error of the difference.
+    pub(in crate::passes) fn is_worse_kept_back(&self, before: &Self) -> bool {
+        let pairs: Vec<_> = self.kept_back().zip(before.kept_back()).collect();
+        let values = pairs.first().map_or(0, |(after, _)| after.len());
+        let is_worse = |place: usize| {
+            let error = |sample: &[Comparison]| sample.get(place).map_or(0.0, |one| one.energies().0);
+            let more: Vec<f64> = pairs.iter().map(|(after, before)| error(after) - error(before)).collect();
+            let (count, total) = (more.len() as f64, more.iter().sum::<f64>());
+            let spread: f64 = more.iter().map(|one| (one - total / count).powi(2)).sum();
+            let chance = if more.len() < 2 { 0.0 } else { (count / (count - 1.0) * spread).sqrt() };
+            total > chance
+        };
+        (0..values).any(is_worse)
+    }
+
     /// The noise to expect on other samples: that of those that nothing was fitted to, where it is more, and what chance may
     /// have spared the ones that were looked at, judged by how much they differ.
     pub(in crate::passes) fn expected(&self) -> f64 {
@@ -115,5 +131,16 @@ mod tests {
         assert_eq!((fitted.noise(), fitted.noise_kept_back()), (0.25, 1.0));
         assert!(fitted.expected() > 1.0);
         assert_eq!(drift(&[f32::NAN, 0.0]).expected(), f64::INFINITY);
+    }
+
+    #[test]
+    fn chance_is_not_held_against_a_repair() {
+        // Every fourth sample is kept back.
+        let errors = |kept_back: &[f32]| -> Drift {
+            drift(&kept_back.iter().flat_map(|&error| [0.0, 0.0, 0.0, error]).collect::<Vec<f32>>())
+        };
+        let before = errors(&[0.5, 0.5, 0.5, 0.5]);
+        assert!(!errors(&[0.3, 0.7, 0.3, 0.6]).is_worse_kept_back(&before));
+        assert!(errors(&[0.6, 0.6, 0.6, 0.5]).is_worse_kept_back(&before));
     }
 }

@@ -38,7 +38,7 @@ impl<'a> Search<'_, 'a> {
         let equalized = other.candidate(self.settings)?;
         let after = self.trial.drifts(&equalized.model)?;
         tracing::debug!(groups, noise = drift.noise(), less = after.noise(), "channels were equalized");
-        if !is_better(&after, &drift, LEAST_GAIN) {
+        if !is_much_better(&after, &drift) {
             return Ok((drift, candidate));
         }
         cx.note(format!(
@@ -96,7 +96,7 @@ impl<'a> Search<'_, 'a> {
         let other = self.base.candidate(self.settings)?;
         let after = self.trial.drifts(&other.model)?;
         tracing::debug!(count, noise = drift.noise(), less = after.noise(), "weights were rounded by their inputs");
-        if !is_better(&after, &drift, 1.0) {
+        if !is_likely_better(&after, &drift) {
             self.base.round(before);
             return Ok((drift, candidate));
         }
@@ -118,7 +118,7 @@ impl<'a> Search<'_, 'a> {
         let count = repair::bias::correct(self.base, &plan, &mut candidate, self.trial)?;
         let after = self.trial.drifts(&candidate.model)?;
         tracing::debug!(count, noise = drift.noise(), less = after.noise(), "biases were corrected");
-        if !is_better(&after, &drift, 1.0) {
+        if !is_likely_better(&after, &drift) {
             candidate.model = before;
             return Ok((drift, candidate));
         }
@@ -128,10 +128,16 @@ impl<'a> Search<'_, 'a> {
     }
 }
 
-/// Whether there is so many times less noise, on all samples and on those that nothing was fitted to.
-fn is_better(after: &Drift, before: &Drift, times: f64) -> bool {
-    let is_less = |after: f64, before: f64| after < before && after * times <= before;
+/// Whether there is less noise by more than [`LEAST_GAIN`], on all samples and on those that nothing was fitted to.
+fn is_much_better(after: &Drift, before: &Drift) -> bool {
+    let is_less = |after: f64, before: f64| after < before && after * LEAST_GAIN <= before;
     is_less(after.noise(), before.noise()) && is_less(after.noise_kept_back(), before.noise_kept_back())
+}
+
+/// Whether there is less noise, and on the few samples that nothing was fitted to no more than by chance: a repair that is
+/// right for most has not to win on each of them.
+fn is_likely_better(after: &Drift, before: &Drift) -> bool {
+    after.noise() < before.noise() && !after.is_worse_kept_back(before)
 }
 
 /// From how many decibels to how many.
