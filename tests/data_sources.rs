@@ -214,6 +214,20 @@ fn token_ids_are_filled_up_and_masked() {
     fs::write(folder.path("b.csv"), "1\n2,x\n").unwrap();
     let error = folder.refusal("b.csv", inputs);
     assert!(error.contains("b.csv:2") && error.contains("`x`"), "{error}");
+    for (text, column) in [("label,ids\n3,5, 6,7\n-1,8\n", 0), ("ids, Label\n5,6,7,3\n8,-1\n", 1)] {
+        fs::write(folder.path("l.csv"), text).unwrap();
+        let samples = folder.open("l.csv:pad=9", inputs).unwrap();
+        assert_eq!(row(&*samples, 0), [[5, 6, 7], [1, 1, 1], [0, 0, 0]], "column {column}");
+        assert_eq!(row(&*samples, 1), [[8, 9, 9], [1, 0, 0], [0, 0, 0]], "column {column}");
+        assert_eq!([samples.label(0), samples.label(1)], [Some(vec![3]), Some(vec![-1])], "column {column}");
+        assert_eq!(samples.len(), 2);
+    }
+    assert_eq!(folder.open("a.csv", inputs).unwrap().label(0), None);
+    for (text, part) in [("label,ids\n3\n", "no token"), ("ids,label,ids\n1,2,3\n", "between the tokens")] {
+        fs::write(folder.path("l.csv"), text).unwrap();
+        let error = folder.refusal("l.csv", inputs);
+        assert!(error.contains(part) && error.contains("l.csv"), "{error}");
+    }
     let error = folder.refusal("a.csv:padd=1", inputs);
     assert!(error.contains("did you mean `pad`?"), "{error}");
 }

@@ -354,6 +354,35 @@ fn bisect_names_the_step_and_the_operator() {
     assert!(!text.contains("breaks first"), "{text}");
 }
 
+/// An error is planted in a pass, in one layer after the other: nearly all weights of that layer go, and next to none of the
+/// others.
+#[test]
+fn bisect_names_the_layer_that_is_to_blame() {
+    let sandbox = Sandbox::new();
+    let model = Path::new(ROOT).join("testdata/mnist_resnet_bn.onnx");
+    let data = Path::new(ROOT).join("testdata/digits_test.npz");
+    let simple = after(&model, "simplify").graph;
+    let (mut cases, mut misses) = (0, Vec::new());
+    for layer in layers_of(&simple) {
+        let label = simple.node_label(layer);
+        let recipe = format!(
+            "model = {model:?}\neval-inputs = {data:?}\n\
+             pipeline = \"simplify,prune=0.02:method=l1:scope=layer,fp16\"\n\
+             [gates]\nsnr = 25\n[layer.{label:?}]\nprune.ratio = 0.97\n"
+        );
+        fs::write(sandbox.path("r.toml"), recipe).unwrap();
+        let (code, text) = sandbox.run(&["--recipe", "r.toml", "--dry-run", "--bisect"]);
+        assert_eq!(code, 1, "{label}: {text}");
+        cases += 1;
+        let line = text.lines().find(|line| line.contains("breaks first")).unwrap_or_default();
+        if !(text.contains("after pass `prune=0.02") && line.contains(&format!("`{label}`"))) {
+            misses.push(format!("{label}: {text}"));
+        }
+    }
+    assert!(cases >= 8, "only {cases} layers");
+    assert!(misses.len() * 10 <= cases, "{} of {cases} were missed: {misses:#?}", misses.len());
+}
+
 #[test]
 fn verify_makes_the_file_again() {
     let sandbox = Sandbox::new();

@@ -129,6 +129,46 @@ fn names_from_a_model_are_never_markup() {
     assert!(!sandbox.text("r.md").replace(&format!("`{EVIL}`"), "").contains("\n<script"));
 }
 
+/// Weights that an operator reads as integers are shown beside those they stand for.
+#[test]
+fn integers_have_histograms() {
+    let sandbox = Sandbox::with_digits_model();
+    let args = ["model.onnx", "-p", "upgrade-opset=13,quant8=dynamic", "--eval-inputs", &digits("digits_test.npz")];
+    sandbox.ends(0, &[&args[..], &["-o", "small.onnx", "-q", "--report", "r.json"]].concat());
+    let report = sandbox.json("r.json");
+    let is_integer = |weight: &&Value| weight["type_after"].as_str().is_some_and(|ty| ty.contains("int8"));
+    let integers: Vec<&Value> = report["largest_weights"].as_array().unwrap().iter().filter(is_integer).collect();
+    assert!(!integers.is_empty(), "{report:#}");
+    for weight in integers {
+        let mut shown = report["histograms"].as_array().unwrap().iter();
+        let shown = shown.find(|one| one["name"] == weight["name"]).unwrap_or_else(|| panic!("{weight} is not shown"));
+        // Nearly all stay in their interval.
+        let bins = |key: &str| -> Vec<i64> {
+            shown[key].as_array().unwrap().iter().map(|bin| bin.as_i64().unwrap()).collect()
+        };
+        let moved: i64 = bins("before").iter().zip(bins("after")).map(|(before, after)| (before - after).abs()).sum();
+        let all: i64 = bins("before").iter().sum();
+        assert!(moved * 4 < all, "{moved} of {all} moved: {shown}");
+    }
+}
+
+/// The proof of `strip=all` is in every form of the report.
+#[test]
+fn the_scan_is_reported() {
+    let sandbox = Sandbox::with_digits_model();
+    let args = ["model.onnx", "-o", "s.onnx", "-q", "--report", "r.html", "--report", "r.md", "--report", "r.json"];
+    sandbox.ends(0, &[&args[..], &["-p", "fp16,strip=all"]].concat());
+    let words = "no doc string, metadata, path, training information or unused tensor";
+    for name in ["r.html", "r.md"] {
+        let text = sandbox.text(name);
+        assert!(text.contains("What the file still tells") && text.contains(words), "{name}: {text}");
+    }
+    let bytes = sandbox.json("r.json")["scan"]["bytes"].clone();
+    assert_eq!(bytes, fs::metadata(sandbox.path("s.onnx")).unwrap().len());
+    sandbox.ends(0, &[&args[..], &["-p", "fp16"]].concat());
+    assert!(!sandbox.text("r.html").contains(words));
+}
+
 #[test]
 fn equal_runs_give_equal_reports_but_for_times() {
     let sandbox = Sandbox::with_digits_model();

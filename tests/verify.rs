@@ -41,6 +41,17 @@ fn a_file_tells_seed_version_original_and_data() {
     assert_eq!(entry(&sandbox, "s.onnx", "version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
     let [original, data] = ["input_sha256", "data_sha256"].map(|key| entry(&sandbox, "s.onnx", key).unwrap());
     assert_eq!((original.len(), data.len()), (64, 64));
+    // What it tells of its drift holds as gates, and no more than a little better would not.
+    let drift = entry(&sandbox, "s.onnx", "drift").unwrap();
+    let gates: Vec<&str> = drift.split(',').flat_map(|gate| ["--max-drift", gate]).collect();
+    assert!(drift.starts_with("snr=") && drift.contains(",top1="), "{drift}");
+    let check = |gates: &[&str]| {
+        let inputs = path("digits_calib.npz");
+        sandbox.run(&[&["check", "model.onnx", "s.onnx", "--inputs", &inputs, "--seed", "5"], gates].concat())
+    };
+    check(&gates).code(0);
+    let snr: f64 = gates[1].trim_start_matches("snr=").parse().unwrap();
+    check(&["--max-drift", &format!("snr={:.1}", snr + 0.2)]).code(1);
     verify(&sandbox, &["--inputs", &path("digits_calib.npz")]).code(0).says(&["the same bytes", &original, &data]);
 
     verify(&sandbox, &[]).code(2).says(&["calibrated on data, which is missing", &data]);

@@ -72,6 +72,7 @@ fn options(args: &ShrinkArgs) -> Result<ShrinkOptions> {
         gates: max_drift.iter().map(|gate| gate.parse()).collect::<Result<_>>()?,
         validate: !args.no_validate,
         identifies_original: !args.no_validate,
+        drift_told: None,
         force: args.force,
         backend: backend.parse()?,
         seed: *seed,
@@ -146,13 +147,7 @@ fn render(report: &Report) -> String {
 
 /// What the file still tells of its makers.
 fn scanned(scan: &Scan) -> String {
-    let bytes = words::grouped(scan.bytes);
-    if scan.traces.is_empty() {
-        return format!(
-            "scanned {bytes} bytes: no doc string, metadata, path, training information or unused tensor\n"
-        );
-    }
-    scan.traces.iter().fold(format!("scanned {bytes} bytes:\n"), |text, trace| text + &format!("  {trace}\n"))
+    scan.traces.iter().fold(words::scanned(scan) + "\n", |text, trace| text + &format!("  {trace}\n"))
 }
 
 /// Where a gate breaks first.

@@ -13,7 +13,7 @@ use crate::ir::{DType, Dim, Signature, Tensor, TypedName};
 use crate::onnx::mmap;
 
 /// The key of the right classes.
-const LABEL: &str = "label";
+pub(super) const LABEL: &str = "label";
 
 /// Lines that are read again when they are asked for.
 #[derive(Debug)]

@@ -1,5 +1,8 @@
 //! `.csv`: the token ids of one text a line, for models that take ids and what follows from them.
 //!
+//! A first line with the word `label` at its beginning or end says that the class of each text stands there: `label,ids`, or
+//! `ids,label`.
+//!
 //! An input named like a mask is 1 at tokens and 0 at padding, one named like token types is 0, one named like positions
 //! counts from 0.
 
@@ -8,7 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::convert::convert;
-use super::lines::{Line, split};
+use super::lines::{LABEL, Line, split};
 use super::rows::{Batches, Rows, batch_of};
 use super::spec::{Spec, positive};
 use super::{DataOptions, Samples};
@@ -29,6 +32,13 @@ enum Role {
     Positions,
 }
 
+/// An end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Front,
+    Back,
+}
+
 /// An input and what it is filled with.
 type Filled = (String, Role, DType);
 
@@ -38,6 +48,8 @@ struct Tokens {
     path: PathBuf,
     file: Bytes,
     lines: Vec<Line>,
+    /// Where the class of a text stands, where the file tells any.
+    label: Option<End>,
     inputs: Vec<Filled>,
     pad: i64,
     /// The length to which lines are filled up; `None` leaves each as long as it is.
@@ -63,11 +75,16 @@ pub(super) fn open(path: &Path, mut spec: Spec, options: &DataOptions<'_>) -> Re
             .found(length.to_string()));
     }
     let file = mmap::map(path)?;
-    let lines = split(&file);
+    let mut lines = split(&file);
+    let label = lines.first().map(|first| header(path, &file, first)).transpose()?.flatten();
+    if label.is_some() {
+        lines.remove(0);
+    }
     let mut tokens = Tokens {
         path: path.to_owned(),
         file,
         lines,
+        label,
         inputs,
         pad: pad.unwrap_or(DEFAULT_PAD),
         length: None,
@@ -75,7 +92,7 @@ pub(super) fn open(path: &Path, mut spec: Spec, options: &DataOptions<'_>) -> Re
     };
     let (mut longest, mut shortest) = (0, usize::MAX);
     for line in &tokens.lines {
-        let count = tokens.ids(line)?.len();
+        let count = tokens.fields(line)?.1.len();
         longest = longest.max(count);
         shortest = shortest.min(count);
         if let Some(most) = fixed.or(length).filter(|&most| count > most) {
@@ -138,7 +155,8 @@ impl Tokens {
         error.in_file(Path::new(&format!("{}:{}", self.path.display(), line.number)))
     }
 
-    fn ids(&self, line: &Line) -> Result<Vec<i64>> {
+    /// The class, where there is one, and the ids of a line.
+    fn fields(&self, line: &Line) -> Result<(Option<i64>, Vec<i64>)> {
         let text = String::from_utf8_lossy(&self.file[line.range.clone()]);
         let id = |field: &str| {
             field.trim().parse::<i64>().map_err(|_| {
@@ -146,7 +164,37 @@ impl Tokens {
                 self.at(line, error).expected("integers with commas between them").found(format!("`{}`", field.trim()))
             })
         };
-        text.trim().split(',').map(id).collect()
+        let mut ids = text.trim().split(',').map(id).collect::<Result<Vec<i64>>>()?;
+        let label = match self.label {
+            None => None,
+            Some(_) if ids.len() < 2 => {
+                let error = Error::invalid_data(format!("a line has a `{LABEL}` and no token, or none of both"));
+                return Err(self.at(line, error).expected("the class and the ids of a text, with commas between them"));
+            }
+            Some(End::Front) => Some(ids.remove(0)),
+            Some(End::Back) => ids.pop(),
+        };
+        Ok((label, ids))
+    }
+}
+
+/// Where the first line says that classes stand; `None` where it is no header.
+///
+/// # Errors
+/// Fails where it says that they stand where they cannot be told from tokens.
+fn header(path: &Path, file: &Bytes, line: &Line) -> Result<Option<End>> {
+    let text = String::from_utf8_lossy(&file[line.range.clone()]).to_ascii_lowercase();
+    let fields: Vec<&str> = text.trim().split(',').map(str::trim).collect();
+    match fields.iter().position(|field| *field == LABEL) {
+        None => Ok(None),
+        Some(0) => Ok(Some(End::Front)),
+        Some(place) if place + 1 == fields.len() => Ok(Some(End::Back)),
+        Some(_) => {
+            Err(Error::invalid_data(format!("`{LABEL}` stands between the tokens, of which lines have more or fewer"))
+                .in_file(path)
+                .expected(format!("a first line `{LABEL},ids` or `ids,{LABEL}`"))
+                .found(format!("`{}`", text.trim())))
+        }
     }
 }
 
@@ -157,7 +205,7 @@ impl Rows for Tokens {
 
     fn row(&self, index: usize) -> Result<NamedTensors> {
         let line = &self.lines[index];
-        let mut ids = self.ids(line)?;
+        let (_, mut ids) = self.fields(line)?;
         let count = ids.len();
         let length = self.length.unwrap_or(count);
         ids.resize(length, self.pad);
@@ -180,8 +228,8 @@ impl Rows for Tokens {
         self.inputs.iter().map(input).collect()
     }
 
-    fn label(&self, _: usize) -> Option<i64> {
-        None
+    fn label(&self, index: usize) -> Option<i64> {
+        self.fields(self.lines.get(index)?).ok()?.0
     }
 
     fn describe(&self) -> String {

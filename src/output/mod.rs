@@ -81,6 +81,11 @@ impl Staging {
         &self.model
     }
 
+    /// The side file, before it is in place.
+    pub fn side(&self) -> &Path {
+        &self.side
+    }
+
     /// Writes model and side file and makes them durable.
     ///
     /// # Errors
@@ -91,6 +96,15 @@ impl Staging {
             self.write_file(&self.side, |out| encoded.write_side(out))?;
         }
         Ok(())
+    }
+
+    /// The same in the place of what was written before.
+    ///
+    /// # Errors
+    /// As [`Staging::write`].
+    pub fn write_again(&self, encoded: &Encoded) -> Result<()> {
+        self.remove_files().map_err(|e| Error::io("clean up", &self.folder, e))?;
+        self.write(encoded)
     }
 
     /// Writes the model file from what `contents` puts out, makes it durable, and returns its length in bytes.

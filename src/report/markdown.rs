@@ -25,6 +25,11 @@ pub(super) fn render(report: &Report) -> String {
         text += "\n## Warnings\n\n";
         run.warnings.iter().for_each(|warning| text += &format!("- {}\n", plain(warning)));
     }
+    if let Some(scan) = &run.scan {
+        text += &format!("\n## What the file still tells\n\n{}\n", plain(&words::scanned(scan)));
+        scan.traces.iter().for_each(|trace| text += &format!("\n- {}", plain(&trace.to_string())));
+        text += if scan.traces.is_empty() { "" } else { "\n" };
+    }
     text += "\n## How it was made\n\n";
     if !report.command.is_empty() {
         text += &format!("{}\n\n", code(&report.command));

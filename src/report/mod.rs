@@ -12,6 +12,7 @@
 mod detail;
 #[cfg(feature = "cli")]
 mod html;
+mod integers;
 mod markdown;
 mod verdict;
 mod weights;

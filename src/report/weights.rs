@@ -6,12 +6,14 @@
 //! ```
 //!
 //! A weight belongs to the value its operator writes; from the value paired with that, the result is searched backward
-//! for what is computed from constants alone. Where nothing is found nothing is said.
+//! for what is computed from constants alone. Where nothing is found nothing is said. Integers that an operator reads as they
+//! are, such as MatMulInteger, are put on the scale of the original: see [`integers`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
+use super::integers;
 use crate::backend::{LoadOptions, load};
 use crate::data::Samples;
 use crate::input::Input;
@@ -87,6 +89,8 @@ struct Stored {
     constants: Vec<Tensor>,
     /// Whether it is itself a constant.
     is_plain: bool,
+    /// The zero point that its reader takes off, where it is one that reads integers.
+    zero_point: Option<Tensor>,
 }
 
 /// The weights of the main graph, largest first.
@@ -144,12 +148,24 @@ fn stored(graph: &Graph, anchor: ValueId, borders: &BTreeSet<ValueId>) -> Option
         });
         if let Some((_, input, constants)) = constant.max_by_key(|(largest, ..)| *largest) {
             let is_plain = graph.constant(input).is_some();
-            return Some(Stored { name: graph.value(input).name().to_owned(), constants, is_plain });
+            return Some(Stored {
+                name: graph.value(input).name().to_owned(),
+                constants,
+                is_plain,
+                zero_point: zero_point(graph, node, input),
+            });
         }
         // Behind a value that stands for one of the original lies another layer.
         queue.extend(inputs.into_iter().filter(|input| !borders.contains(input)));
     }
     None
+}
+
+/// The zero point of a weight that an operator reads as integers: two places behind it, in MatMulInteger and ConvInteger as in
+/// QLinearConv and QLinearMatMul.
+fn zero_point(graph: &Graph, node: NodeId, weight: ValueId) -> Option<Tensor> {
+    let place = graph.node_inputs(node).into_iter().position(|input| input == Some(weight))?;
+    graph.constant(graph.input(node, place + 2)?)
 }
 
 /// The constants a value is computed from; `None` where it is computed from anything else.
@@ -196,7 +212,8 @@ pub(super) fn histograms(
     let restored = restored(&chosen, after, samples, how);
     let histogram = |(pair, stored): &(&Pair, &Stored)| {
         let after = match stored.constants.first() {
-            Some(constant) if stored.is_plain => constant.to_f32(),
+            Some(constant) if stored.is_plain && constant.dtype().is_float() => constant.to_f32(),
+            Some(codes) if stored.is_plain => integers::restored(&pair.tensor, codes, stored.zero_point.as_ref()),
             _ => restored.get(&stored.name).and_then(Tensor::to_f32),
         };
         spread(&pair.size, &pair.tensor.to_f32()?, &after?)

@@ -1,6 +1,7 @@
 //! Figures and names as reports and the command line show them.
 
 use crate::pass::RemarkKind;
+use crate::privacy::Scan;
 use crate::validate::OutputDrift;
 
 /// A number with its digits in groups: `22,713,344`.
@@ -48,6 +49,22 @@ pub(super) fn ratio(ratio: f64) -> String {
         ratio if ratio >= 1.0 => format!("{ratio:.2} x smaller"),
         ratio if ratio > 0.0 => format!("{:.2} x larger", 1.0 / ratio),
         _ => "of unknown size".to_owned(),
+    }
+}
+
+/// A sentence, from what begins in the middle of one.
+#[cfg(feature = "cli")]
+pub(super) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+/// What a scan for traces of a model's makers came to, in a sentence without a full stop; traces are listed behind it.
+pub fn scanned(scan: &Scan) -> String {
+    let bytes = grouped(scan.bytes);
+    match scan.traces.len() {
+        0 => format!("scanned {bytes} bytes: no doc string, metadata, path, training information or unused tensor"),
+        traces => format!("scanned {bytes} bytes: {} found", crate::pass::counted(traces, "trace")),
     }
 }
 

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn times_are_ratios_or_milliseconds() {
-        let speed = Speed { ratio: 0.5, interval95: (0.4, 0.6), ms: Some(10.0), laps: 9 };
+        let speed = Speed { ratio: 0.5, interval95: (0.4, 0.6), ms: Some(10.0), laps: 9, races: 1 };
         let over = |text: &str, speed| budget(text).latency_over_bound(speed);
         assert_eq!(over("latency<=0.5", Some(speed)), Some(1.0));
         assert_eq!(over("latency<=25%", Some(speed)), Some(2.0));

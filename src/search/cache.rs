@@ -5,8 +5,8 @@
 //! written again. Entries are put into place whole.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,12 +18,14 @@ use crate::digest;
 use crate::error::{Error, Result};
 
 /// The version of the form of entries.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What all measurements of a run hang on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Setting {
     pub(super) tool: String,
+    /// SHA-256 of the program: another build may make something else of the same pipeline. Empty where nothing is kept.
+    pub(super) build: String,
     /// SHA-256 of the model with its side files.
     pub(super) model: String,
     /// SHA-256 of the samples that passes learn from.
@@ -36,6 +38,18 @@ pub(super) struct Setting {
     pub(super) onnxruntime: bool,
     /// From how many bytes on weights go to a side file.
     pub(super) external_from_bytes: Option<u64>,
+}
+
+/// The SHA-256 of the program that runs.
+///
+/// # Errors
+/// Fails where the program cannot be read.
+pub(super) fn this_build() -> Result<String> {
+    let path = std::env::current_exe().map_err(|e| Error::io("find", Path::new("onnx-shrink"), e))?;
+    let failed = |e| Error::io("read", &path, e).help("measurements are kept under what made them");
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(&path).map_err(failed)?, &mut hash).map_err(failed)?;
+    Ok(digest::hex(hash))
 }
 
 #[derive(Serialize)]
@@ -152,6 +166,7 @@ mod tests {
     fn setting() -> Setting {
         Setting {
             tool: "tool 1".into(),
+            build: "b".into(),
             model: "m".into(),
             calibration: None,
             evaluation: "e".into(),
@@ -174,7 +189,11 @@ mod tests {
         let cache = open(setting());
         assert_eq!(cache.get("simplify"), Some(measurement("simplify")));
         assert_eq!(cache.get("dce"), None);
-        for other in [Setting { seed: 1, ..setting() }, Setting { model: "n".into(), ..setting() }] {
+        for other in [
+            Setting { seed: 1, ..setting() },
+            Setting { model: "n".into(), ..setting() },
+            Setting { build: "c".into(), ..setting() },
+        ] {
             assert_eq!(open(other).get("simplify"), None);
         }
         assert!(cache.take_warnings().is_empty());

@@ -68,7 +68,7 @@ pub(super) mod tests {
             effect: Some(Effect::Lossy),
             drift: Some(drift),
             obstacle: None,
-            speed: ratio.map(|ratio| Speed { ratio, interval95: (ratio, ratio), ms: None, laps: 9 }),
+            speed: ratio.map(|ratio| Speed { ratio, interval95: (ratio, ratio), ms: None, laps: 9, races: 1 }),
             seconds: 0.0,
         }
     }

@@ -9,6 +9,7 @@ use super::halt::Halting;
 use super::lab::Lab;
 use super::measurement::Measurement;
 use super::objective::Objective;
+use super::pace::Pace;
 use crate::check::fingerprint;
 use crate::error::{Error, Result};
 use crate::input::Input;
@@ -27,6 +28,10 @@ pub(super) struct Found {
     pub(super) from_cache: usize,
     /// The SHA-256 of the output as it is on disk.
     pub(super) on_disk: Option<String>,
+    /// What passes took.
+    pub(super) pace: Pace,
+    /// Whether something was not tried because there was not enough time left for it.
+    pub(super) has_skipped: bool,
 }
 
 impl Found {
@@ -57,9 +62,11 @@ pub(super) struct Hunt {
     pub(super) deadline: Instant,
 }
 
-/// Why a search goes no further: an error, or that time is up.
+/// Why a search goes no further.
 pub(super) enum Stop {
     TimeIsUp,
+    /// Not with this pipeline: there is too little time left for what the like took before.
+    TooLong,
     Failed(Error),
 }
 
@@ -101,7 +108,10 @@ impl Hunt {
         if let Some(known) = self.found().measured.iter().find(|known| known.pipeline == text) {
             return Ok(known.clone());
         }
-        let is_complete = |known: &Measurement| known.speed.is_some() || !self.is_worth_timing(known);
+        let is_complete = |known: &Measurement| match &known.speed {
+            Some(speed) => speed.is_sure() || !self.would_win(known),
+            None => !self.is_worth_timing(known),
+        };
         if let Some(known) = self.lab.known(pipeline).filter(is_complete) {
             self.record(known.clone(), None)?;
             return Ok(known);
@@ -111,12 +121,34 @@ impl Hunt {
         if self.is_over() || (self.left().is_zero() && !self.found().measured.is_empty()) {
             return Err(Stop::TimeIsUp);
         }
+        if self.is_too_long(pipeline) {
+            return Err(Stop::TooLong);
+        }
         let progress: &dyn Progress = &self.progress;
         self.progress.watcher().trying(&text, &self.place(), Some(self.left()));
         let is_worth_timing = |measured: &Measurement| self.is_worth_timing(measured);
-        let (measured, attempt) = self.lab.measure(pipeline, Some(&self.output), is_worth_timing, progress)?;
+        let would_win = |measured: &Measurement| self.would_win(measured);
+        let (measured, attempt) =
+            self.lab.measure(pipeline, Some(&self.output), is_worth_timing, would_win, progress)?;
         self.record(measured.clone(), attempt)?;
         Ok(measured)
+    }
+
+    /// Whether a pipeline would not end in time, if its passes take as long as before.
+    fn is_too_long(&self, pipeline: &Pipeline) -> bool {
+        let left = self.left().as_secs_f64();
+        let mut found = self.found();
+        let is_too_long = !found.measured.is_empty() && found.pace.seconds(pipeline) > left;
+        found.has_skipped |= is_too_long;
+        is_too_long
+    }
+
+    /// What a part of the search comes to; `None` where there is too little time left for it.
+    pub(super) fn unless_too_long<T>(&self, part: Result<T, Stop>) -> Result<Option<T>, Stop> {
+        match part {
+            Err(Stop::TooLong) => Ok(None),
+            part => part.map(Some),
+        }
     }
 
     /// How far the search has come, in a few words.
@@ -149,10 +181,20 @@ impl Hunt {
             || self.gallery.is_some()
     }
 
+    /// Whether a result would be the best so far.
+    fn would_win(&self, measured: &Measurement) -> bool {
+        let found = self.found();
+        let all: Vec<&Measurement> = found.measured.iter().chain([measured]).collect();
+        self.objective.best(&all).is_ok_and(|best| best == Some(all.len() - 1))
+    }
+
     fn record(&self, measured: Measurement, attempt: Option<Attempt>) -> Result<(), Stop> {
         let mut found = self.found();
         if self.is_over() {
             return Err(Stop::TimeIsUp);
+        }
+        if let Some(attempt) = &attempt {
+            found.pace.learn(attempt);
         }
         found.from_cache += usize::from(attempt.is_none() && measured.obstacle.as_ref().is_none_or(|o| !o.is_failure));
         found.measured.push(measured);
@@ -200,7 +242,8 @@ impl Hunt {
             let pipeline: Pipeline = best.pipeline.parse()?;
             self.progress.watcher().trying(&best.pipeline, "making the best of before again", Some(self.left()));
             let progress: &dyn Progress = &self.progress;
-            let (measured, attempt) = self.lab.measure(&pipeline, Some(&self.output), |_| false, progress)?;
+            let (measured, attempt) =
+                self.lab.measure(&pipeline, Some(&self.output), |_| false, |_| false, progress)?;
             let mut found = self.found();
             let is_as_known = measured.sha256 == best.sha256;
             if !is_as_known {

@@ -62,10 +62,7 @@ impl Hunt {
         let (mut mild, mut harsh): (Option<f64>, Option<f64>) = (None, None);
         let (mut best, mut before, mut step): (Option<f64>, Option<Measurement>, f64) = (None, None, line.step);
         for _ in 0..line.most {
-            if before.as_ref().is_some_and(|before| before.seconds > self.left().as_secs_f64()) {
-                break;
-            }
-            let measured = self.measure(&(line.pipeline)(sign * at))?;
+            let Some(measured) = self.unless_too_long(self.measure(&(line.pipeline)(sign * at)))? else { break };
             let turn = self.turn(&measured)?;
             if self.objective.is_close_enough(&measured)? && self.objective.is_small_enough(&measured) {
                 best = Some(best.map_or(at, |best| match turn {

@@ -17,6 +17,7 @@ mod lab;
 mod line;
 mod measurement;
 mod objective;
+mod pace;
 mod speed;
 mod stages;
 mod sweep;

@@ -160,7 +160,7 @@ fn row(lab: &Lab, pipeline: &Pipeline, index: usize, options: &SweepOptions, pro
     let from_cache = known.is_some();
     let (measured, attempt): (Measurement, Option<Attempt>) = match known {
         Some(known) => (known, None),
-        None => lab.measure(pipeline, path.as_deref(), |_| is_timed, progress)?,
+        None => lab.measure(pipeline, path.as_deref(), |_| is_timed, |_| false, progress)?,
     };
     let reason = measured.refusal(gates)?;
     let verdict = match (&reason, &measured.obstacle) {

@@ -125,7 +125,7 @@ pub fn within_budget(path: &Path, options: &BudgetOptions, watcher: Arc<dyn Watc
     let original_bytes = lab.bench().original().total_bytes();
     let objective =
         Objective::new(options.budget.clone(), &options.base.gates, original_bytes, lab.untimed().is_none());
-    let gallery = options.pareto.as_ref().map(|folder| Gallery::open(folder, original_bytes)).transpose()?;
+    let gallery = options.pareto.as_ref().map(|folder| Gallery::open(folder, &output, original_bytes)).transpose()?;
     let found: Arc<Mutex<Found>> = Arc::default();
     let hunt = Arc::new(Hunt {
         lab,
@@ -175,8 +175,8 @@ fn run(hunt: &Arc<Hunt>, forces: bool) -> Result<bool> {
     }
     // The thread ends before the process does: a runtime that is still at work would not survive that.
     match thread.join() {
-        Ok(Ok(())) => Ok(false),
-        Ok(Err(Stop::TimeIsUp)) => Ok(true),
+        Ok(Ok(())) => Ok(hunt.found().has_skipped),
+        Ok(Err(Stop::TimeIsUp | Stop::TooLong)) => Ok(true),
         Ok(Err(Stop::Failed(error))) => Err(error),
         Err(_) if hunt.progress.is_halted() => Ok(true),
         Err(_) => Err(Error::new(ErrorKind::BrokenPass, "a pass ended the search by a panic")
@@ -199,7 +199,7 @@ fn finish(hunt: &Hunt, options: &BudgetOptions, time_was_up: bool) -> Result<Bud
     if let (None, Some(nearest), true) = (met, &best, options.base.force) {
         let pipeline: Pipeline = nearest.pipeline.parse()?;
         let progress: &dyn Progress = &hunt.progress;
-        if let (_, Some(attempt)) = hunt.lab.measure(&pipeline, Some(&hunt.output), |_| false, progress)? {
+        if let (_, Some(attempt)) = hunt.lab.measure(&pipeline, Some(&hunt.output), |_| false, |_| false, progress)? {
             attempt.keep()?;
             is_written = true;
         }

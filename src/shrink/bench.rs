@@ -75,6 +75,11 @@ impl Attempt {
         Some(self.staging.model()).filter(|path| path.exists())
     }
 
+    /// The files of the result: the model, and its side file where it has one; none where it was refused before.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        [self.staging.model(), self.staging.side()].into_iter().filter(|path| path.exists()).collect()
+    }
+
     /// Moves the result to its destination.
     ///
     /// # Errors
@@ -173,6 +178,7 @@ impl Bench {
         let data = self.data.afresh(has_read);
         let encoded = job.encode(&mut model, &run, &data, &destination.side_name)?;
         let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
+        let encoded = job.tell_drift(&mut model, encoded, &validation, &staging, &destination.side_name)?;
         let mut hash = Sha256::new();
         // Hashing cannot fail.
         let _ = encoded.write_model(&mut hash).and_then(|()| encoded.write_side(&mut hash));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::drift::{Comparing, Reference};
 use super::judge::{Data, Judged, judge_against, verify_step};
+use super::provenance::{drift_told, forget_drift, tell_drift};
 use super::report::{ModelReport, Status, Validation};
 use super::{Provenance, ShrinkOptions};
 use crate::backend::{BackendChoice, ModelBytes};
@@ -131,6 +132,38 @@ impl<'a> Job<'a> {
         onnx::encode(model, &layout)
     }
 
+    /// Adds the drift that was measured to what the result tells, in the files that were written, too. What was compared but for
+    /// this entry is what ships. Not at the price of a larger file than the original.
+    ///
+    /// # Errors
+    /// Fails where the files cannot be written again.
+    pub(super) fn tell_drift(
+        &self,
+        model: &mut Model,
+        encoded: Encoded,
+        validation: &Validation,
+        staging: &Staging,
+        side_name: &str,
+    ) -> Result<Encoded> {
+        let measured = validation.drift.as_ref().map(drift_told).or_else(|| self.options.drift_told.clone());
+        let Some(told) = measured else { return Ok(encoded) };
+        if !tell_drift(model, &told) {
+            return Ok(encoded);
+        }
+        let external_from_bytes = self.options.external_from_bytes;
+        let layout = EncodeOptions { external_from_bytes, side_file_name: side_name.to_owned() };
+        let telling = onnx::encode(model, &layout)?;
+        let grows = telling.len() + telling.side_len() > self.input_bytes();
+        if grows && encoded.len() + encoded.side_len() <= self.input_bytes() {
+            forget_drift(model);
+            return Ok(encoded);
+        }
+        if staging.model().exists() {
+            staging.write_again(&telling)?;
+        }
+        Ok(telling)
+    }
+
     /// How the result is made.
     fn provenance(&self, data: &Data) -> Result<Provenance> {
         let options = self.options;
@@ -147,6 +180,7 @@ impl<'a> Job<'a> {
             seed: Some(options.seed),
             backend,
             external_from_bytes: options.external_from_bytes,
+            drift: None,
         })
     }
 

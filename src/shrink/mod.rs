@@ -62,6 +62,8 @@ pub struct ShrinkOptions {
     /// Whether the file is to tell the SHA-256 of the original. Hashing takes longer than much of what is done to a large model,
     /// so that what is compared with nothing does without.
     pub identifies_original: bool,
+    /// What the result is to tell of its drift where that is not measured: what the file told that it is compared with.
+    pub drift_told: Option<String>,
     /// Write the result even where it is refused.
     pub force: bool,
     /// The backend that runs models.
@@ -95,6 +97,7 @@ impl ShrinkOptions {
             gates: Vec::new(),
             validate: true,
             identifies_original: true,
+            drift_told: None,
             force: false,
             backend: BackendChoice::Auto,
             seed: 0,
@@ -146,6 +149,7 @@ pub fn shrink(path: &Path, options: &ShrinkOptions, progress: &dyn Progress) -> 
     let encoded = job.encode(&mut model, &run, &data, &destination.side_name)?;
     let again = if options.bisect || options.detail { data.again() } else { None };
     let (validation, refusal) = job.judge(&model, &encoded, &run, data, &staging)?;
+    let encoded = job.tell_drift(&mut model, encoded, &validation, &staging, &destination.side_name)?;
 
     let scan = match options.pipeline.strips_all() {
         true => Some(job.scan(&encoded, &staging)?),

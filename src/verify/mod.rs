@@ -79,6 +79,7 @@ pub fn verify(file: &Path, original: &Path, options: &VerifyOptions, progress: &
         external_from_bytes: provenance.external_from_bytes,
         validate: false,
         identifies_original: provenance.input_sha256.is_some(),
+        drift_told: provenance.drift.clone(),
         force: true,
         ..ShrinkOptions::new(pipeline)
     };

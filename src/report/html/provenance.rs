@@ -1,6 +1,7 @@
 //! What it takes to make the result again, and, here alone, times.
 
 use super::{Report, code, escaped, table};
+use crate::report::words;
 
 pub(super) fn render(report: &Report) -> String {
     let run = &report.run;
@@ -20,6 +21,15 @@ pub(super) fn render(report: &Report) -> String {
         rows.push(vec!["SHA-256 of the result".to_owned(), code(&detail.output_file.sha256)]);
     }
     text += &table(&["", ""], 2, &rows);
+    if let Some(scan) = &run.scan {
+        text += "<h2>What the file still tells</h2>\n";
+        text += &format!("<p>{}.</p>\n", escaped(&words::sentence(&words::scanned(scan))));
+        if !scan.traces.is_empty() {
+            let items: String =
+                scan.traces.iter().map(|trace| format!("<li>{}</li>\n", escaped(&trace.to_string()))).collect();
+            text += &format!("<ul>\n{items}</ul>\n");
+        }
+    }
     let mut rows: Vec<Vec<String>> =
         run.steps.iter().map(|step| vec![code(&step.step), format!("{:.2} s", step.seconds)]).collect();
     rows.push(vec!["all, with comparing and writing".to_owned(), format!("{:.2} s", run.seconds)]);
