@@ -15,8 +15,8 @@
 //! hand on: weights left are fitted by least squares to what the layer gave in the original, then its bias. What goes is
 //! told by what its loss costs the layer's output: one weight after the other (`method=obs`), column after column
 //! (`method=sparsegpt`), or by magnitude times input (`method=wanda`). With `scope=global` all layers have one budget of
-//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer
-//! loses the same share, rounded down.
+//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer is
+//! pruned alone to see what it adds to the noise of the outputs (`allot.rs`).
 //!
 //! `pattern=N:M`, `block=RxC` and `dim=` give zeros a form; `mask` is a file that says which weights go.
 //!
@@ -30,6 +30,7 @@
 //! 4. quantized weights;
 //! 5. tensors with fewer than two axes.
 
+mod allot;
 mod alone;
 mod budget;
 mod measured;
