@@ -198,6 +198,17 @@ mod tests {
     }
 
     #[test]
+    fn convolutions_with_groups_are_fitted_too() {
+        let source = "g (float[1,1,4,4] x) => (float[1,1,4,4] y) <
+            float[4,1,1,1] u = rand(1), float[4,4,1,1] a = rand(2), float[4,1,3,3] d = rand(3), float[4,2,1,1] w = rand(4),
+            float[1,4,1,1] b = rand(5)
+        > { t = Conv(x, u) i = Conv(t, a) s = Conv<group = 4, pads = [1, 1, 1, 1]>(i, d) m = Conv<group = 2>(s, w)
+            y = Conv(m, b) }";
+        let names: Vec<String> = planned(source, 0).concat().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "d", "w", "b"]);
+    }
+
+    #[test]
     fn what_lies_before_stays_as_it_is() {
         let source = "g (float[1,1,4,4] x) => (float[1,1,4,4] y) <
             float[2,1,1,1] u = rand(1), float[3,2,1,1] a = rand(2), float[1,3,1,1] b = rand(3)

@@ -131,13 +131,11 @@ pub(super) fn curves(
         let fitted = calib::measure_without(idle, model, &round, fit, env)?;
         let checked = calib::measure_without(idle, model, &round, check, env)?;
         let of_round: Vec<&Measured> = measured.iter().filter(|one| round.contains(&one.layer)).collect();
-        let alone = |one: &&'_ Measured| {
-            let target = targets.get(one.target)?;
-            prune_alone(one, target, fitted.of(&one.layer)?, checked.of(&one.layer)?)
-        };
         for some in of_round.chunks(SIDE_BY_SIDE) {
             let found = some.par_iter().map(|one| {
-                let noise = match alone(one) {
+                let target = targets.get(one.target);
+                let alone = || prune_alone(one, target?, fitted.of(&one.layer)?, checked.of(&one.layer)?);
+                let noise = match alone() {
                     Some(alone) => noise(model, &alone, &trial)?,
                     None => None,
                 };
