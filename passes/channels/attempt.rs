@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ir::Model;
 use crate::pass::{Cx, Env, counted};
 use crate::passes::common::goal::{self, Goal, Judge};
-use crate::passes::common::holdout::Parts;
+use crate::passes::common::holdout::{FEW, Parts};
 use crate::passes::common::trial::Trial;
 
 /// How many times the interval of shares is halved.
@@ -70,7 +70,8 @@ impl Attempt {
     }
 }
 
-/// The better of a choice with and without the repair, by what calibration data shows.
+/// The better of a choice with and without the repair, by what calibration data shows: where there are few samples, by some
+/// that nothing was fitted to, and what is better there is then fitted to all.
 ///
 /// # Errors
 /// Fails where a sample cannot be read, or no backend runs the model.
@@ -81,27 +82,32 @@ pub(super) fn repaired(
     data: Data<'_>,
     cx: &mut Cx<'_>,
 ) -> Result<Attempt> {
+    let parts = Parts::new(Some(data.samples), data.samples.len() < FEW);
+    let check = parts.check().unwrap_or(data.samples);
+    let fit = parts.fit().unwrap_or(data.samples);
     let plain = Attempt::new(model, pieces, removals.clone(), None)?;
-    let repaired = Attempt::new(model, pieces, removals, Some(data))?;
+    let repaired = Attempt::new(model, pieces, removals.clone(), Some(data_of(fit, data.env)))?;
     if repaired.fitted == 0 {
         return Ok(plain);
     }
-    let trial = Trial::new(model, data.samples, data.env)?;
+    let trial = Trial::new(model, check, data.env)?;
     let [before, after] = [&plain, &repaired].map(|attempt| trial.drift(&attempt.model));
     let (before, after) = (goal::worst(&before?), goal::worst(&after?));
     let layers = counted(repaired.fitted, "layer");
-    let (before_db, after_db) = (decibels(before), decibels(after));
+    let (before_db, after_db, on) = (decibels(before), decibels(after), check.describe());
     if after > before {
         cx.note(format!(
-            "nothing is repaired: {layers} fitted to what they computed before bring {after_db}, not {before_db}"
+            "nothing is repaired: {layers} fitted to what they computed before bring {after_db}, not {before_db}, on {on}"
         ));
         return Ok(plain);
     }
     cx.note(format!(
-        "{layers} fitted to what they computed before, by least squares: {after_db} on the calibration data, {before_db} \
-         without"
+        "{layers} fitted to what they computed before, by least squares: {after_db} on {on}, {before_db} without"
     ));
-    Ok(repaired)
+    match parts.fit() {
+        Some(_) => Attempt::new(model, pieces, removals, Some(data)),
+        None => Ok(repaired),
+    }
 }
 
 /// The choice with the largest share that reaches a goal; `None` where none does. Where there are enough samples, fits and

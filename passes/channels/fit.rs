@@ -1,6 +1,9 @@
 //! What a layer reads, position by position, and what it gave: the two sides of a least squares fit of its weights.
 
+use std::ops::Range;
+
 use super::tail::Tail;
+use super::window::Window;
 use crate::channels::Reader;
 use crate::ir::{Graph, Tensor, ValueId};
 
@@ -19,24 +22,25 @@ pub(super) struct Layer {
     rows_first: bool,
     /// The axis of the input with the channels.
     axis: usize,
+    /// Groups of its channels: each output reads the channels of its own group only.
+    pub(super) groups: usize,
     window: Option<Window>,
 }
 
-/// The places that a convolution reads for one output.
-#[derive(Debug, Clone)]
-struct Window {
-    kernel: Vec<usize>,
-    strides: Vec<i64>,
-    dilations: Vec<i64>,
-    pads: Vec<i64>,
-}
-
-/// Outputs, channels read and places of the kernel of a weight.
+/// Outputs, channels read by all groups together, and places of the kernel of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) outputs: usize,
     pub(super) columns: usize,
     pub(super) taps: usize,
+}
+
+/// Outputs that are told from the same numbers: those of one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) outputs: Range<usize>,
+    /// The channels they read, by their places among those that are read.
+    pub(super) read: Range<usize>,
 }
 
 impl Layer {
@@ -51,23 +55,16 @@ impl Layer {
             out_axis: 1,
             rows_first: true,
             axis: reader.axis,
+            groups: 1,
             window: None,
         };
         match held.op_type() {
             "Conv" if matches!(held.attr_str("auto_pad", "NOTSET"), "NOTSET" | "VALID") => {
-                let kernel: Vec<usize> = weight.shape().iter().skip(2).map(|&extent| extent as usize).collect();
-                let rank = kernel.len();
-                let list = |name: &str, len: usize, default: i64| match held.attr_ints(name) {
-                    Some(list) => Some(list.to_vec()).filter(|list| list.len() == len),
-                    None => Some(vec![default; len]),
-                };
-                let window = Window {
-                    kernel,
-                    strides: list("strides", rank, 1)?,
-                    dilations: list("dilations", rank, 1)?,
-                    pads: list("pads", 2 * rank, 0)?,
-                };
-                Some(Self { window: Some(window), ..base })
+                let kernel = weight.shape().iter().skip(2).map(|&extent| extent as usize).collect();
+                let window = Window::of(held, kernel)?;
+                let groups = usize::try_from(held.attr_int("group", 1)).ok().filter(|&groups| groups > 0)?;
+                let is_even = weight.shape().first().is_some_and(|&outputs| (outputs as usize).is_multiple_of(groups));
+                is_even.then_some(Self { groups, window: Some(window), ..base })
             }
             "Gemm" => {
                 let is_plain = held.attr_float("alpha", 1.0) == 1.0 && held.attr_float("beta", 1.0) == 1.0;
@@ -89,7 +86,38 @@ impl Layer {
         let [first, second, kernel @ ..] = weight.shape() else { return None };
         let (outputs, columns) = if self.rows_first { (first, second) } else { (second, first) };
         let taps = kernel.iter().product::<u64>() as usize;
-        Some(Form { outputs: *outputs as usize, columns: *columns as usize, taps })
+        Some(Form { outputs: *outputs as usize, columns: *columns as usize * self.groups, taps })
+    }
+
+    /// The channels that each group reads, `members` of one group, counted through all of them.
+    pub(super) fn of_all_groups(&self, form: Form, members: &[usize]) -> Vec<usize> {
+        let width = form.columns / self.groups;
+        (0..self.groups).flat_map(|group| members.iter().map(move |member| group * width + member)).collect()
+    }
+
+    /// The outputs of each group and which of the `places` they read.
+    pub(super) fn parts(&self, form: Form, places: &[usize]) -> Vec<Part> {
+        let (outputs, width) = (form.outputs / self.groups, form.columns / self.groups);
+        let first = |column: usize| places.partition_point(|&place| place < column);
+        let part = |group: usize| Part {
+            outputs: group * outputs..(group + 1) * outputs,
+            read: first(group * width)..first((group + 1) * width),
+        };
+        (0..self.groups).map(part).collect()
+    }
+
+    /// Numbers that each output of a part is told from.
+    pub(super) fn unknowns(&self, form: Form, part: &Part) -> usize {
+        part.read.len() * form.taps + usize::from(self.tail.bias.is_some())
+    }
+
+    /// The rows of one part, of rows that [`Self::read`] gives for all.
+    pub(super) fn of_part(&self, rows: &[f64], form: Form, part: &Part, places: usize) -> Vec<f64> {
+        let one = usize::from(self.tail.bias.is_some());
+        let width = places * form.taps + one;
+        let columns = part.read.start * form.taps..part.read.end * form.taps;
+        let rows = rows.chunks_exact(width.max(1));
+        rows.flat_map(|row| row[columns.clone()].iter().chain(&row[width - one..]).copied()).collect()
     }
 
     /// The extents of the output for such an input; `None` where the input does not fit.
@@ -157,16 +185,18 @@ impl Layer {
         Some(rows)
     }
 
-    /// The weights of the channels in `places` as a matrix with a row for each output, the bias last.
-    pub(super) fn start(&self, graph: &Graph, weight: &Tensor, places: &[usize]) -> Option<Vec<f64>> {
+    /// The weights of a part that meet the channels it reads of those in `places`, as a matrix with a row for each of its
+    /// outputs, the bias last.
+    pub(super) fn start(&self, graph: &Graph, weight: &Tensor, part: &Part, places: &[usize]) -> Option<Vec<f64>> {
         let values = weight.to_f32()?;
         let form = self.form(weight)?;
         let bias = match &self.tail.bias {
             Some(bias) => Some(bias.start(graph)?),
             None => None,
         };
-        let mut matrix = Vec::with_capacity(form.outputs * (places.len() * form.taps + 1));
-        for output in 0..form.outputs {
+        let places = places.get(part.read.clone())?;
+        let mut matrix = Vec::with_capacity(part.outputs.len() * (places.len() * form.taps + 1));
+        for output in part.outputs.clone() {
             for &place in places {
                 for tap in 0..form.taps {
                     matrix.push(f64::from(*values.get(self.at(output, place, tap, form))?));
@@ -180,26 +210,28 @@ impl Layer {
     }
 
     /// Puts the rows of such a matrix that belong to outputs with `stays` into a weight, with zeros in the columns of other
-    /// channels; answers with the bias of every output.
+    /// channels; answers with the bias of every output of the part.
     pub(super) fn split(
         &self,
         weight: &mut [f32],
         form: Form,
-        matrix: &[f64],
+        (matrix, part): (&[f64], &Part),
         places: &[usize],
         stays: &[bool],
     ) -> Option<Vec<f64>> {
         let has_bias = self.tail.bias.is_some();
+        let places = places.get(part.read.clone())?;
         let width = places.len() * form.taps + usize::from(has_bias);
+        let members = form.columns / self.groups;
         let mut bias = Vec::new();
-        for (output, row) in matrix.chunks(width.max(1)).enumerate() {
+        for (output, row) in part.outputs.clone().zip(matrix.chunks(width.max(1))) {
             if has_bias {
                 bias.push(*row.last()?);
             }
             if stays.get(output) != Some(&true) {
                 continue;
             }
-            for column in 0..form.columns {
+            for column in 0..members {
                 for tap in 0..form.taps {
                     *weight.get_mut(self.at(output, column, tap, form))? = 0.0;
                 }
@@ -215,7 +247,8 @@ impl Layer {
 
     fn at(&self, output: usize, column: usize, tap: usize, form: Form) -> usize {
         let Form { outputs, columns, taps } = form;
-        if self.rows_first { (output * columns + column) * taps + tap } else { column * outputs + output }
+        let members = columns / self.groups;
+        if self.rows_first { (output * members + column % members) * taps + tap } else { column * outputs + output }
     }
 }
 
@@ -248,33 +281,6 @@ pub(super) fn positions(shape: &[u64], axis: usize, most: usize, turn: usize) ->
 /// How far the first position moves from one sample to the next: a prime, so that all are seen.
 const TURN: usize = 7919;
 
-impl Window {
-    /// How many outputs there are along an axis of so many elements.
-    fn count(&self, axis: usize, extent: u64) -> Option<u64> {
-        let rank = self.kernel.len();
-        let span = (*self.kernel.get(axis)? as i64 - 1) * self.dilations.get(axis)? + 1;
-        let padded = i64::try_from(extent).ok()? + self.pads.get(axis)? + self.pads.get(axis + rank)?;
-        let stride = *self.strides.get(axis)?;
-        (stride > 0 && padded >= span).then_some(())?;
-        u64::try_from((padded - span) / stride + 1).ok()
-    }
-
-    /// Where in the image a place of the kernel lies for an output; `None` in the padding.
-    fn source(&self, spot: usize, tap: usize, out: &[usize], size: &[usize]) -> Option<usize> {
-        let (mut spot, mut tap, mut at, mut scale) = (spot, tap, 0, 1);
-        for axis in (0..size.len()).rev() {
-            let (extent, kernel, size) = (*out.get(axis)?, *self.kernel.get(axis)?, *size.get(axis)?);
-            let (position, step) = (spot % extent, tap % kernel);
-            (spot, tap) = (spot / extent, tap / kernel);
-            let place = position as i64 * self.strides.get(axis)? + step as i64 * self.dilations.get(axis)?
-                - self.pads.get(axis)?;
-            at += usize::try_from(place).ok().filter(|&place| place < size)? * scale;
-            scale *= size;
-        }
-        Some(at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +302,8 @@ mod tests {
         let weight = model.graph.constant(reader.weight).unwrap();
         let form = layer.form(&weight).unwrap();
         assert_eq!(form, Form { outputs: 1, columns: 2, taps: 4 });
-        let matrix = layer.start(&model.graph, &weight, &[0, 1]).unwrap();
+        let part = &layer.parts(form, &[0, 1])[0];
+        let matrix = layer.start(&model.graph, &weight, part, &[0, 1]).unwrap();
         assert_eq!(matrix, [0., 1., 2., 3., 4., 5., 6., 7., 100.]);
         // Channel 0 is 1..9, channel 1 ten times that.
         let values: Vec<f32> = (1..=9).map(|v| v as f32).chain((1..=9).map(|v| 10.0 * v as f32)).collect();
@@ -311,8 +318,36 @@ mod tests {
         // At the last all do: 5 6 8 9 by 0 1 2 3, ten times that by 4 5 6 7.
         assert_eq!(at(3), 6.0 + 16.0 + 27.0 + 10.0 * (20.0 + 30.0 + 48.0 + 63.0) + 100.0);
         let mut values = vec![9f32; 8];
-        let bias = layer.split(&mut values, form, &matrix, &[0, 1], &[true]).unwrap();
+        let bias = layer.split(&mut values, form, (&matrix, part), &[0, 1], &[true]).unwrap();
         assert_eq!((values, bias), ((0..8).map(|v| v as f32).collect(), vec![100.0]));
+    }
+
+    /// Each group reads its own channels, and has a matrix of its own.
+    #[test]
+    fn groups_are_told_apart() {
+        let graph = "g (float[1,1,1,2] x) => (float[1,4,1,2] y) <float[4,1,1,1] u = {1, 10, 100, 1000},
+            float[4,2,1,1] w = iota, float[4] b = {5, 6, 7, 8}> { a = Conv(x, u) y = Conv<group = 2>(a, w, b) }";
+        let model = text::parse(graph).unwrap();
+        let facts = infer::infer(&model).unwrap();
+        let channels = Channels::analyze(&model.graph, facts.main(), 17).unwrap();
+        let layer = Layer::of(&model.graph, channels.readers().last().unwrap()).unwrap();
+        let weight = model.graph.constant(layer.weight).unwrap();
+        let form = layer.form(&weight).unwrap();
+        assert_eq!(form, Form { outputs: 4, columns: 4, taps: 1 });
+        // The second channel of each group is read.
+        let places = layer.of_all_groups(form, &[1]);
+        assert_eq!(places, [1, 3]);
+        let parts = layer.parts(form, &places);
+        assert_eq!(parts, [Part { outputs: 0..2, read: 0..1 }, Part { outputs: 2..4, read: 1..2 }]);
+        let input = Tensor::from_f32(vec![1, 4, 1, 2], &[1., 2., 10., 20., 100., 200., 1000., 2000.]).unwrap();
+        let rows = layer.read(&input, &[1, 4, 1, 2], &[0, 1], &places).unwrap();
+        assert_eq!(rows, [10., 1000., 1., 20., 2000., 1.]);
+        assert_eq!(layer.of_part(&rows, form, &parts[1], 2), [1000., 1., 2000., 1.]);
+        let matrix = layer.start(&model.graph, &weight, &parts[1], &places).unwrap();
+        assert_eq!(matrix, [5., 7., 7., 8.]);
+        let mut values: Vec<f32> = (0..8).map(|v| v as f32).collect();
+        let bias = layer.split(&mut values, form, (&[50., -1., 70., -2.], &parts[1]), &places, &[true; 4]).unwrap();
+        assert_eq!((values, bias), (vec![0., 1., 2., 3., 0., 50., 0., 70.], vec![-1., -2.]));
     }
 
     #[test]

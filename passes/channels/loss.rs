@@ -91,7 +91,8 @@ fn readings(graph: &Graph, channels: &Channels, moves_others: bool) -> Vec<Readi
     let reading = |reader: &crate::channels::Reader| {
         let constant = channels.constants().iter().find(|constant| constant.value == reader.weight)?;
         let classes = channels.axis_classes(constant, reader.weight_axis)?;
-        let layer = Layer::of(graph, reader)?;
+        // Of a convolution with groups, a class may be as many columns of several groups: others tell what it costs.
+        let layer = Layer::of(graph, reader).filter(|layer| layer.groups == 1)?;
         let form = layer.form(&graph.constant(reader.weight)?)?;
         let (mut blocks, mut rest) = (BTreeMap::<Class, Vec<usize>>::new(), Vec::new());
         for (column, class) in classes.into_iter().enumerate() {
@@ -146,7 +147,8 @@ impl Reading {
     fn finish(&self, graph: &Graph, sums: Sums) -> Option<Measured> {
         let (depth, weight) = (self.depth(), graph.constant(self.layer.weight)?);
         let places: Vec<usize> = (0..self.form.columns).collect();
-        let mut weights = self.layer.start(graph, &weight, &places)?;
+        let whole = self.layer.parts(self.form, &places);
+        let mut weights = self.layer.start(graph, &weight, whole.first()?, &places)?;
         let (products, mut whole) = match sums {
             Sums::Whole(mut moments) => {
                 (moments.rows() > 0).then_some(())?;

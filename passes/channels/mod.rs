@@ -40,6 +40,7 @@ mod regress;
 mod repair;
 mod score;
 mod tail;
+mod window;
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fit::{Form, Layer};
+use super::fit::{Form, Layer, Part};
 use crate::channels::{Channels, Reader, Removal};
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, ValueId};
@@ -24,6 +24,8 @@ pub(super) enum Work {
         kept: Vec<usize>,
         /// Which of its outputs stay.
         stays: Vec<bool>,
+        /// The outputs of each group.
+        parts: Vec<Part>,
     },
     /// The channels that go as sums of those that stay.
     Columns { reader: Reader, extent: usize, kept: Vec<usize> },
@@ -80,8 +82,16 @@ impl Work {
     /// How many numbers each output is told from.
     pub(super) fn unknowns(&self) -> usize {
         match self {
-            Self::Whole { layer, form, kept, .. } => kept.len() * form.taps + usize::from(layer.tail.bias.is_some()),
+            Self::Whole { layer, form, parts, .. } => parts.first().map_or(0, |part| layer.unknowns(*form, part)),
             Self::Columns { kept, .. } => kept.len(),
+        }
+    }
+
+    /// How many outputs are told from the same numbers, for each of the systems of equations.
+    pub(super) fn systems(&self) -> Vec<usize> {
+        match self {
+            Self::Whole { parts, .. } => parts.iter().map(|part| part.outputs.len()).collect(),
+            Self::Columns { extent, .. } => vec![*extent],
         }
     }
 }
@@ -141,11 +151,19 @@ fn work(graph: &Graph, channels: &Channels, removal: &Removal, reader: &Reader, 
     let whole = Layer::of(graph, reader).and_then(|layer| {
         let form = layer.form(&weight)?;
         let stays = stays(layer.weight_out_axis()).unwrap_or_else(|| vec![true; form.outputs]);
-        let work = Work::Whole { layer: Box::new(layer), form, kept: kept.clone(), stays };
+        let kept = layer.of_all_groups(form, &kept);
+        let mut parts = layer.parts(form, &kept);
+        parts.retain(|part| part.outputs.clone().any(|output| stays.get(output) == Some(&true)));
+        let work = Work::Whole { layer: Box::new(layer), form, kept, stays, parts };
         (work.unknowns() <= MAX_UNKNOWNS).then_some(work)
     });
+    let is_grouped = graph.node(reader.node).attr_int("group", 1) != 1;
     whole.or_else(|| {
-        (is_lossy && extent <= MAX_CHANNELS).then(|| Work::Columns { reader: reader.clone(), extent, kept })
+        (is_lossy && !is_grouped && extent <= MAX_CHANNELS).then(|| Work::Columns {
+            reader: reader.clone(),
+            extent,
+            kept,
+        })
     })
 }
 
@@ -177,6 +195,17 @@ mod tests {
         };
         // The channels of t go: both readers of t, then the rest of the branch, then what reads the sum.
         assert_eq!(planned(source, 0), expected(&[&[("c", false), ("a", false)], &[("b", true)], &[("d", false)]]));
+    }
+
+    #[test]
+    fn convolutions_with_groups_are_fitted_too() {
+        let source = "g (float[1,1,4,4] x) => (float[1,1,4,4] y) <
+            float[4,1,1,1] u = rand(1), float[4,4,1,1] a = rand(2), float[4,1,3,3] d = rand(3), float[4,2,1,1] w = rand(4),
+            float[1,4,1,1] b = rand(5)
+        > { t = Conv(x, u) i = Conv(t, a) s = Conv<group = 4, pads = [1, 1, 1, 1]>(i, d) m = Conv<group = 2>(s, w)
+            y = Conv(m, b) }";
+        let names: Vec<String> = planned(source, 0).concat().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "d", "w", "b"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! of the model, cut off behind what they read. Of two branches that meet in a sum, the one that is fitted later aims at
 //! the sum (He, Zhang and Sun 2017, section 3.3). A layer with too many weights for that, or with a bias that is not its
 //! own, is fitted channel by channel: each channel of `x` is told as a sum of those left, and the weights take that in, the
-//! same at all places of a kernel.
+//! same at all places of a kernel. Of a convolution with groups, each is fitted by itself.
 
 use rayon::prelude::*;
 
@@ -112,30 +112,52 @@ fn fit_stage(
 ) -> Result<usize> {
     let mut values: Vec<ValueId> = stage.iter().map(Work::input).collect();
     values.extend(stage.iter().filter_map(Work::other));
-    let empty = || stage.iter().map(|work| Moments::new(work.outputs(), work.unknowns())).collect::<Vec<Moments>>();
+    let of_work = |work: &Work| -> Vec<Moments> {
+        work.systems().into_iter().map(|outputs| Moments::new(outputs, work.unknowns())).collect()
+    };
+    let empty = || stage.iter().map(of_work).collect::<Vec<Vec<Moments>>>();
     let parts = data.sum(&*repaired, &values, empty, |moments, turn, ran| {
         for (place, (work, moments)) in stage.iter().zip(moments).enumerate() {
             let target = targets.get(turn).and_then(|sample| sample.get(first + place)?.as_ref());
             let Some(target) = target else { continue };
             let other = work.other().map(|other| ran.of(other)).transpose()?;
             if let Some((tell, known)) = sides(work, target, ran.of(work.input())?, other, turn, data) {
-                moments.add(&tell, &known);
+                add(work, moments, &tell, &known);
             }
         }
         Ok(())
     })?;
     let mut total = empty();
     for part in parts {
-        total.iter_mut().zip(part).for_each(|(total, part)| total.merge(part));
+        let systems = total.iter_mut().flatten().zip(part.into_iter().flatten());
+        systems.for_each(|(total, part)| total.merge(part));
     }
-    let solved: Vec<Option<Vec<f64>>> =
-        stage.par_iter().zip(total).map(|(work, moments)| solve(&original.graph, work, moments)).collect();
+    let solved: Vec<Vec<Option<Vec<f64>>>> = (stage.par_iter().zip(total))
+        .map(|(work, moments)| {
+            let systems = moments.into_par_iter().enumerate();
+            systems.map(|(place, moments)| solve(&original.graph, work, place, moments)).collect()
+        })
+        .collect();
     let mut fitted = 0;
-    for (work, solution) in stage.iter().zip(solved) {
-        let Some(solution) = solution else { continue };
-        fitted += usize::from(write(&original.graph, &mut repaired.graph, work, &solution)?);
+    for (work, solutions) in stage.iter().zip(solved).filter(|(_, solutions)| solutions.iter().any(Option::is_some)) {
+        fitted += usize::from(write(&original.graph, &mut repaired.graph, work, &solutions)?);
     }
     Ok(fitted)
+}
+
+/// Adds rows to each of the systems of equations.
+fn add(work: &Work, moments: &mut [Moments], tell: &[f64], known: &[f64]) {
+    match (work, moments) {
+        (Work::Whole { layer, form, kept, parts, .. }, moments) if layer.groups > 1 => {
+            for (part, moments) in parts.iter().zip(moments) {
+                let tell = tell.chunks_exact(form.outputs).flat_map(|row| &row[part.outputs.clone()]);
+                let tell: Vec<f64> = tell.copied().collect();
+                moments.add(&tell, &layer.of_part(known, *form, part, kept.len()));
+            }
+        }
+        (_, [moments]) => moments.add(tell, known),
+        _ => {}
+    }
 }
 
 /// What is to be told and what it is told from, position by position.
@@ -174,12 +196,14 @@ fn sides(
     }
 }
 
-/// The matrix that tells what is aimed at best; `None` where nothing was read.
-fn solve(graph: &Graph, work: &Work, mut moments: Moments) -> Option<Vec<f64>> {
+/// The matrix that tells what is aimed at best in one of the systems; `None` where nothing was read.
+fn solve(graph: &Graph, work: &Work, system: usize, mut moments: Moments) -> Option<Vec<f64>> {
     let scarcity = (FEW_ROWS * work.unknowns() as f64 / moments.rows().max(1) as f64).min(1.0);
     let damping = DAMPING.start() + (DAMPING.end() - DAMPING.start()) * scarcity;
     let start = match work {
-        Work::Whole { layer, kept, .. } => layer.start(graph, &graph.constant(layer.weight)?, kept)?,
+        Work::Whole { layer, kept, parts, .. } => {
+            layer.start(graph, &graph.constant(layer.weight)?, parts.get(system)?, kept)?
+        }
         Work::Columns { kept, .. } => {
             // Without data each channel is told from itself.
             let mut start = vec![0.0; work.outputs() * kept.len()];
@@ -190,8 +214,8 @@ fn solve(graph: &Graph, work: &Work, mut moments: Moments) -> Option<Vec<f64>> {
     moments.solve(&start, damping)
 }
 
-/// Puts the solution into the graph; says whether it fits.
-fn write(original: &Graph, graph: &mut Graph, work: &Work, solution: &[f64]) -> Result<bool> {
+/// Puts the solutions of the systems that have one into the graph; says whether they fit.
+fn write(original: &Graph, graph: &mut Graph, work: &Work, solutions: &[Option<Vec<f64>>]) -> Result<bool> {
     let value = work.weight();
     // Of single columns those that go are needed too.
     let source = if matches!(work, Work::Whole { .. }) { &*graph } else { original };
@@ -199,19 +223,24 @@ fn write(original: &Graph, graph: &mut Graph, work: &Work, solution: &[f64]) -> 
         return Ok(false);
     };
     let values = match work {
-        Work::Whole { layer, form, kept, stays } => {
+        Work::Whole { layer, form, kept, stays, parts } => {
             let mut values = values;
-            let Some(bias) = layer.split(&mut values, *form, solution, kept, stays) else {
-                return Ok(false);
-            };
-            if let Some(place) = &layer.tail.bias {
-                place.write(graph, &bias, stays)?;
+            for (part, solution) in parts.iter().zip(solutions) {
+                let Some(solution) = solution else { continue };
+                let Some(bias) = layer.split(&mut values, *form, (solution, part), kept, stays) else {
+                    return Ok(false);
+                };
+                if let Some(place) = &layer.tail.bias {
+                    place.write(graph, part.outputs.start, &bias, stays)?;
+                }
             }
             values
         }
         Work::Columns { reader, kept, .. } => {
             let extents: Vec<usize> = tensor.shape().iter().map(|&extent| extent as usize).collect();
-            let Some(&extent) = extents.get(reader.weight_axis) else { return Ok(false) };
+            let (Some(&extent), [Some(solution)]) = (extents.get(reader.weight_axis), solutions) else {
+                return Ok(false);
+            };
             let inner = extents.iter().skip(reader.weight_axis + 1).product::<usize>();
             folded(&values, extent, inner, solution, kept)
         }

@@ -49,14 +49,15 @@ impl Bias {
         Some(values.into_iter().map(|v| if self.is_mean { 0.0 } else { f64::from(v) }).collect())
     }
 
-    /// Writes the bias of the outputs with `stays`.
+    /// Writes the bias of the outputs from `first` on, of those with `stays`.
     ///
     /// # Errors
     /// Fails where the graph is another one.
-    pub(super) fn write(&self, graph: &mut Graph, bias: &[f64], stays: &[bool]) -> Result<()> {
+    pub(super) fn write(&self, graph: &mut Graph, first: usize, bias: &[f64], stays: &[bool]) -> Result<()> {
         let Some(tensor) = graph.constant(self.value) else { return Ok(()) };
         let Some(mut values) = tensor.to_f32() else { return Ok(()) };
-        for ((value, bias), _) in values.iter_mut().zip(bias).zip(stays).filter(|(_, stays)| **stays) {
+        let places = values.iter_mut().zip(stays).skip(first).zip(bias).filter(|((_, stays), _)| **stays);
+        for ((value, _), bias) in places {
             *value = if self.is_mean { (f64::from(*value) - bias) as f32 } else { *bias as f32 };
         }
         graph.set_constant(self.value, Tensor::from_floats(tensor.dtype(), tensor.shape(), &values)?)
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(rows, [3.0, 5.0]);
         let bias = tail.bias.unwrap();
         assert_eq!(bias.start(&graph), Some(vec![0.0]));
-        bias.write(&mut graph, &[0.5], &[true]).unwrap();
+        bias.write(&mut graph, 0, &[0.5], &[true]).unwrap();
         let mean = graph.find_value("m").unwrap();
         assert_eq!(graph.constant(mean).unwrap().to_f32().unwrap(), [2.5]);
     }

@@ -10,6 +10,9 @@ const KEPT_BACK: usize = 4;
 /// Fewer samples than this are all used for everything: there would be too few to check on.
 const FEWEST: usize = 8;
 
+/// With fewer samples than this, whether weights are to be fitted to them is asked of some that are kept back.
+pub(in crate::passes) const FEW: usize = 64;
+
 /// Whether the sample in this place, of so many, is kept back.
 pub(in crate::passes) fn is_kept_back(place: usize, count: usize) -> bool {
     count >= FEWEST && place % KEPT_BACK == KEPT_BACK - 1

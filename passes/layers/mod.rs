@@ -9,7 +9,7 @@
 //!
 //! What can be removed is a stretch of the trunk: from one value to another of the same type, through which everything
 //! from the first has to flow (`trunk.rs`). Which go is found by running the model without each, on calibration data: the
-//! one that costs least goes, then the next, until there are as many as asked for or the target would be missed
+//! one that costs least goes, then the next, until there are as many as asked for or the goal would be missed
 //! (`by=influence` asks only how much a stretch turns what flows through it: Men et al. 2024, "ShortGPT"). Where it brings
 //! the result closer to the original, a factor a channel, found by least squares, takes the place of what went.
 //!
@@ -20,25 +20,23 @@
 //! 4. something in it is to be kept, or named by other parts of the file.
 
 mod apply;
+mod choose;
 mod measure;
 mod options;
 mod trunk;
 
-use std::collections::BTreeSet;
-
-use rayon::prelude::*;
-
 use self::apply::Cut;
+use self::choose::{Choosing, Tried};
 use self::measure::Influence;
-use self::options::{Order, Settings};
+use self::options::Settings;
 use self::trunk::{Stretch, Trunk};
 use crate::data::Samples;
 use crate::error::{Error, Result, did_you_mean};
 use crate::infer;
 use crate::ir::{Graph, Model, ValueId};
 use crate::pass::{Changed, Cx, Effect, Pass, PassInfo, Scope, counted};
+use crate::passes::common::goal::{Judge, worst};
 use crate::passes::common::trial::Trial;
-use crate::validate::Comparison;
 
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
@@ -52,9 +50,6 @@ pub(super) const INFO: PassInfo = PassInfo {
     options: options::OPTIONS,
     build: |opts| Ok(Box::new(Layers { settings: Settings::new(opts)? })),
 };
-
-/// So many stretches are run without at each step: those that turn their input least.
-const SHORT_LIST: usize = 8;
 
 /// A factor a channel has to take away this part of the noise to be worth an operator.
 const LEAST_GAIN: f64 = 0.05;
@@ -78,7 +73,7 @@ impl Pass for Layers {
         let mut removed = named;
         let limit = self.settings.limit(stretches.len());
         let Some(samples) = cx.env.calibration else {
-            if limit > 0 || self.settings.target.is_some() {
+            if limit > 0 || self.settings.goal.is_some() {
                 return Err(no_data());
             }
             return self.finish(model, removed, None, cx);
@@ -90,10 +85,15 @@ impl Pass for Layers {
             removed.extend(idle.map(|(stretch, _)| stretch.clone()));
         }
         let trial = Trial::new(model, samples, cx.env)?;
+        let judge = match self.settings.goal {
+            Some(goal) if goal.has_scores() => Some(Judge::new(model, samples, trial.backend())?),
+            _ => None,
+        };
+        let tried = Tried { trial: &trial, goal: self.settings.goal.unwrap_or_default(), judge: judge.as_ref() };
         let scores: Vec<f64> = influences.iter().map(Influence::score).collect();
-        let choosing = Choosing { model, stretches: &stretches, scores: &scores, trial: &trial, limit };
+        let choosing = Choosing { model, stretches: &stretches, scores: &scores, tried, limit };
         choosing.choose(&self.settings, &mut removed, cx)?;
-        self.finish(model, removed, Some(&trial), cx)
+        self.finish(model, removed, Some(tried), cx)
     }
 }
 
@@ -147,7 +147,7 @@ impl Layers {
         &self,
         model: &mut Model,
         removed: Vec<Stretch>,
-        trial: Option<&Trial<'_>>,
+        tried: Option<Tried<'_>>,
         cx: &mut Cx<'_>,
     ) -> Result<Changed> {
         if removed.is_empty() {
@@ -158,8 +158,8 @@ impl Layers {
             Error::unsupported(format!("a layer cannot be removed: {reason}")).help("leave it in: name others")
         })?;
         let mut result = plain;
-        if let (Some(trial), Some(samples)) = (trial, cx.env.calibration) {
-            let mut noise = worst(&trial.drift(&result)?);
+        if let (Some(tried), Some(samples)) = (tried, cx.env.calibration) {
+            let mut noise = worst(&tried.trial.drift(&result)?);
             if self.settings.scales {
                 let spans: Vec<Stretch> = cuts.iter().map(Cut::span).collect();
                 let influences = measure::influences(model, &spans, samples, cx.env)?;
@@ -167,8 +167,10 @@ impl Layers {
                     cut.scales = influence.scales();
                 }
                 if let Ok(scaled) = apply::without(model, &cuts)? {
-                    let scaled_noise = worst(&trial.drift(&scaled)?);
-                    if scaled_noise < noise * (1.0 - LEAST_GAIN) {
+                    let scaled_noise = worst(&tried.trial.drift(&scaled)?);
+                    // What holds without it has to hold with it.
+                    let serves = || Ok::<bool, Error>(tried.has_scores(&scaled)? || !tried.has_scores(&result)?);
+                    if scaled_noise < noise * (1.0 - LEAST_GAIN) && serves()? {
                         cx.note(format!(
                             "a factor a channel takes the place of what went: {} instead of {}",
                             decibels(scaled_noise),
@@ -188,70 +190,6 @@ impl Layers {
         *model = result;
         Ok(Changed::Yes)
     }
-}
-
-/// The choice of what goes.
-#[derive(Clone, Copy)]
-struct Choosing<'c> {
-    model: &'c Model,
-    stretches: &'c [Stretch],
-    /// How much each stretch turns what flows through it.
-    scores: &'c [f64],
-    trial: &'c Trial<'c>,
-    limit: usize,
-}
-
-impl Choosing<'_> {
-    /// Adds what costs least to what is removed, until the limit or the target.
-    fn choose(&self, settings: &Settings, removed: &mut Vec<Stretch>, cx: &mut Cx<'_>) -> Result<()> {
-        let Self { model, stretches, scores, .. } = *self;
-        let budget = settings.target.map(|snr_db| 10f64.powf(-snr_db / 10.0));
-        let mut refused: BTreeSet<ValueId> = BTreeSet::new();
-        for _ in 0..self.limit {
-            let mut open: Vec<usize> = (0..stretches.len())
-                .filter(|&at| !removed.contains(&stretches[at]) && !refused.contains(&stretches[at].end))
-                .collect();
-            open.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));
-            open.truncate(match settings.order {
-                Order::Influence => 1,
-                Order::Drift => SHORT_LIST,
-            });
-            let noises: Vec<Result<std::result::Result<f64, String>>> =
-                open.par_iter().map(|&at| self.noise_without(removed, &stretches[at])).collect();
-            let mut best: Option<(f64, usize)> = None;
-            for (&at, noise) in open.iter().zip(noises) {
-                match noise? {
-                    Ok(noise) if best.is_none_or(|(least, _)| noise < least) => best = Some((noise, at)),
-                    Ok(_) => {}
-                    Err(reason) => {
-                        cx.skipped(model.graph.value_site(stretches[at].end), reason);
-                        refused.insert(stretches[at].end);
-                    }
-                }
-            }
-            let Some((noise, at)) = best else { if open.is_empty() { break } else { continue } };
-            if budget.is_some_and(|budget| noise > budget) {
-                let text = format!("stays: without it, the drift is {}", decibels(noise));
-                cx.skipped(site(&model.graph, &stretches[at]), text);
-                break;
-            }
-            removed.push(stretches[at].clone());
-        }
-        Ok(())
-    }
-
-    /// The noise of the worst output without one stretch more; the reason where it cannot go.
-    fn noise_without(&self, removed: &[Stretch], more: &Stretch) -> Result<std::result::Result<f64, String>> {
-        let cuts = apply::cuts(&self.model.graph, removed.iter().chain([more]));
-        Ok(match apply::without(self.model, &cuts)? {
-            Ok(candidate) => Ok(worst(&self.trial.drift(&candidate)?)),
-            Err(reason) => Err(reason),
-        })
-    }
-}
-
-fn worst(drift: &[Comparison]) -> f64 {
-    drift.iter().map(Comparison::noise_to_signal).fold(0.0, f64::max)
 }
 
 fn decibels(noise: f64) -> String {

@@ -3,6 +3,7 @@
 use super::trunk::Unit;
 use crate::error::{Error, Result};
 use crate::pass::{OptKind, OptSpec, Opts};
+use crate::passes::common::goal::Goal;
 
 pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec { key: "drop", kind: OptKind::UInt, default: None, help: "how many go; 1 unless told otherwise" },
@@ -18,6 +19,20 @@ pub(super) const OPTIONS: &[OptSpec] = &[
         default: None,
         help: "the least signal-to-noise ratio in dB of any output on the calibration data, before a last Softmax or \
                Sigmoid; alone, as many go as it allows",
+    },
+    OptSpec {
+        key: "top1",
+        kind: OptKind::Ratio,
+        default: None,
+        help: "how often the best score has to be that of the original on the calibration data, at least: 0.995; alone, as \
+               many go as it allows",
+    },
+    OptSpec {
+        key: "acc-drop",
+        kind: OptKind::Float,
+        default: None,
+        help: "the most points of accuracy that may be lost on calibration data with labels: 0.2; alone, as many go as it \
+               allows",
     },
     OptSpec {
         key: "unit",
@@ -68,7 +83,8 @@ pub(super) enum Order {
 pub(super) struct Settings {
     pub(super) unit: Unit,
     pub(super) order: Order,
-    pub(super) target: Option<f64>,
+    /// What the result has to reach, where something is asked for.
+    pub(super) goal: Option<Goal>,
     pub(super) scales: bool,
     pub(super) removes_identities: bool,
     pub(super) remove: Vec<String>,
@@ -87,6 +103,8 @@ impl Settings {
                 .expected("drop=K or ratio=R")
                 .found("both"));
         }
+        let goal =
+            Goal { snr_db: opts.float("target"), top1: opts.float("top1"), accuracy_drop: opts.float("acc-drop") };
         let mut outputs = opts.names("output");
         if outputs.len() > 1 {
             return Err(Error::usage("option `output` of `layers` is given twice"));
@@ -94,7 +112,7 @@ impl Settings {
         Ok(Self {
             unit: if opts.choice("unit") == "block" { Unit::Block } else { Unit::Layer },
             order: if opts.choice("by") == "influence" { Order::Influence } else { Order::Drift },
-            target: opts.float("target"),
+            goal: (goal != Goal::default()).then_some(goal),
             scales: opts.flag("scale"),
             removes_identities: opts.flag("identities"),
             remove: opts.names("remove"),
@@ -107,7 +125,7 @@ impl Settings {
     /// How many of so many are removed at most, besides those that are named.
     pub(super) fn limit(&self, all: usize) -> usize {
         let is_named = !self.remove.is_empty() || self.output.is_some() || self.removes_identities;
-        match (self.drop, self.ratio, self.target) {
+        match (self.drop, self.ratio, self.goal) {
             (Some(drop), ..) => drop.min(all),
             (None, Some(ratio), _) => (ratio * all as f64).round() as usize,
             (None, None, Some(_)) => all,

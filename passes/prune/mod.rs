@@ -15,8 +15,9 @@
 //! hand on: weights left are fitted by least squares to what the layer gave in the original, then its bias. What goes is
 //! told by what its loss costs the layer's output: one weight after the other (`method=obs`), column after column
 //! (`method=sparsegpt`), or by magnitude times input (`method=wanda`). With `scope=global` all layers have one budget of
-//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer
-//! loses the same share, rounded down.
+//! errors, so that those that can do without much lose more; where finding exact costs would take too long, each layer is
+//! pruned alone to see what it adds to the noise of the outputs (`allot.rs`). Where there are few samples, a part of them that
+//! nothing is fitted to says first whether a fit helps at all (`plain.rs`).
 //!
 //! `pattern=N:M`, `block=RxC` and `dim=` give zeros a form; `mask` is a file that says which weights go.
 //!
@@ -30,12 +31,14 @@
 //! 4. quantized weights;
 //! 5. tensors with fewer than two axes.
 
+mod allot;
 mod alone;
 mod budget;
 mod measured;
 mod obs;
 mod options;
 mod pattern;
+mod plain;
 mod plan;
 mod reach;
 mod report;
@@ -49,7 +52,7 @@ use crate::data::Samples;
 use crate::error::{Error, Result};
 use crate::ir::{Model, Tensor};
 use crate::pass::{Changed, Cx, Effect, Env, Opts, Pass, PassInfo, Scope};
-use crate::passes::common::holdout::Parts;
+use crate::passes::common::holdout::{FEW, Part, Parts};
 use options::{Amount, Method, Settings};
 use pattern::Pattern;
 use plan::{Planned, Planner};
@@ -153,6 +156,14 @@ impl Prune {
         // What is fitted to some samples is checked on others.
         let parts = Parts::new(Some(samples), settings.goal.is_some());
         let (fit, check) = (parts.fit().unwrap_or(samples), parts.check().unwrap_or(samples));
+        if settings.goal.is_none()
+            && settings.repairs.is_none()
+            && samples.len() < FEW
+            && let Some((fit, check)) = Part::split(samples)
+            && let Some(plain) = plain::better(self, model, targets, (samples, &fit, &check), cx)?
+        {
+            return Ok(Pruned::Fitted(Box::new(plain)));
+        }
         let first = Planner::new((model, model), targets, settings, fit, cx)?;
         let Some(planned) = self.reached(model, targets, &first, (fit, check), cx)? else {
             cx.note("nothing is pruned: the least that was tried misses the goal");

@@ -1,5 +1,6 @@
 //! Which rule prunes which tensor, and the model that comes of it.
 
+use super::allot::{self, Curve};
 use super::budget::{self, Costs};
 use super::measured::{self, Measured, Others};
 use super::obs;
@@ -8,6 +9,7 @@ use super::pattern::Pattern;
 use super::sequence::{self, Plan, Rule};
 use super::targets::{self, Target};
 use super::{alone, share_of};
+use crate::calib::Idle;
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Model, Tensor};
@@ -32,12 +34,16 @@ pub(super) struct Planner<'p> {
     so_far: Vec<Target>,
     settings: &'p Settings,
     samples: &'p dyn Samples,
+    /// Rows of layers that no output depends on.
+    idle: Idle,
     env: &'p Env<'p>,
     measured: Vec<Measured>,
     others: Others,
     method: Method,
     /// What weights cost, where that is what decides.
     costs: Vec<Costs>,
+    /// What layers add to the noise, where that decides how much each loses.
+    curves: Vec<Curve>,
 }
 
 /// A pruned model.
@@ -66,15 +72,32 @@ impl<'p> Planner<'p> {
         let (measured, others) = measured::measured(original, targets)?;
         let (method, is_exact) = method(&measured, targets, settings, cx);
         let env = cx.env;
-        let costs = Vec::new();
-        let mut planner =
-            Self { original, model, targets, so_far, settings, samples, env, measured, others, method, costs };
+        let idle = Idle::of(original, samples, env)?;
+        if let Some(mask) = idle.mask() {
+            cx.note(format!("layers are fitted to what counts: no output depends on places where `{mask}` is 0"));
+        }
+        let (costs, curves) = (Vec::new(), Vec::new());
+        let mut planner = Self {
+            original,
+            model,
+            targets,
+            so_far,
+            settings,
+            samples,
+            idle,
+            env,
+            measured,
+            others,
+            method,
+            costs,
+            curves,
+        };
         let is_global = matches!(settings.amount, Amount::Global(_)) && settings.pattern == Pattern::Free;
-        // Costs of weights as if each were the only one to go say too little of what layers can do without: on a
-        // transformer, equal shares lose less.
         let is_shared_out = is_global && is_exact;
         if is_global && !is_exact && method.needs_data() {
-            cx.note("each layer loses the same share: exact costs, by which layers could share it out, take too long");
+            // Costs of weights as if each were the only one to go say too little of what layers can do without.
+            let measured = (planner.so_far.as_slice(), planner.measured.as_slice());
+            planner.curves = allot::curves(model, measured, (samples, &planner.idle), env)?;
         }
         if method == Method::Obs || (method.needs_data() && is_shared_out) {
             let weighing = budget::Weighing {
@@ -112,7 +135,7 @@ impl<'p> Planner<'p> {
             rules: &rules,
         };
         let all = (self.targets, contents.as_slice(), self.measured.as_slice());
-        let unmeasured = sequence::prune(self.original, &mut copy, all, plan, self.samples, self.env)?;
+        let unmeasured = sequence::prune(self.original, &mut copy, all, plan, (self.samples, &self.idle), self.env)?;
         let mut unfitted = self.others.clone();
         unfitted.extend(unmeasured.into_iter().map(|place| (place, "what it reads cannot be measured")));
         Ok(Planned { model: copy, unfitted })
@@ -141,6 +164,13 @@ impl<'p> Planner<'p> {
         if self.costs.is_empty() {
             for one in &self.measured {
                 set(one.target, Rule::Share(own(one.target).unwrap_or(share)));
+            }
+            let is_global = matches!(amount, Amount::Global(_));
+            let curves: Vec<Curve> =
+                self.curves.iter().filter(|curve| is_global && own(curve.target).is_none()).cloned().collect();
+            let count = self.due(share, |place| curves.iter().any(|curve| curve.target == place));
+            for (place, goes) in allot::counts(&curves, count) {
+                set(place, Rule::Share(goes as f64 / self.len(place).max(1) as f64));
             }
             return Ok(rules);
         }
@@ -173,17 +203,22 @@ impl<'p> Planner<'p> {
             self.costs.iter().partition(|costs| is_global && own(costs.target).is_none());
         let mut goes: Vec<(usize, Vec<bool>)> =
             apart.into_iter().map(|costs| single(costs, own(costs.target).unwrap_or(share))).collect();
-        // What is not weighed loses its share by itself.
-        let free = (0..self.targets.len()).filter(|&place| own(place).is_none());
-        let (weighed, rest): (Vec<usize>, Vec<usize>) =
-            free.partition(|&place| together.iter().any(|costs| costs.target == place));
-        let weights = |places: &[usize]| places.iter().map(|&place| self.len(place)).sum::<usize>();
-        let due = share_of(weights(&weighed) + weights(&rest), share);
-        let alone: usize = rest.iter().map(|&place| share_of(self.len(place), share)).sum();
-        let count = due.saturating_sub(alone).min(weights(&weighed));
+        let count = self.due(share, |place| together.iter().any(|costs| costs.target == place));
         let places = together.iter().map(|costs| costs.target);
         goes.extend(places.zip(budget::cheapest(&together, count)));
         goes
+    }
+
+    /// How many weights of the targets that are weighed go, where a share of all with no share of their own does; what is not
+    /// weighed loses its share by itself.
+    fn due(&self, share: f64, is_weighed: impl Fn(usize) -> bool) -> usize {
+        let own = |place: usize| self.targets.get(place).and_then(|target| self.settings.ratio_of(target));
+        let free = (0..self.targets.len()).filter(|&place| own(place).is_none());
+        let (weighed, rest): (Vec<usize>, Vec<usize>) = free.partition(|&place| is_weighed(place));
+        let weights = |places: &[usize]| places.iter().map(|&place| self.len(place)).sum::<usize>();
+        let due = share_of(weights(&weighed) + weights(&rest), share);
+        let alone: usize = rest.iter().map(|&place| share_of(self.len(place), share)).sum();
+        due.saturating_sub(alone).min(weights(&weighed))
     }
 }
 

@@ -10,7 +10,7 @@ use super::options::Method;
 use super::pattern::{Pattern, choose};
 use super::sparsegpt::{self, Wanted};
 use super::targets::Target;
-use crate::calib::{self, Layer, PairGram};
+use crate::calib::{self, Idle, Layer, PairGram};
 use crate::data::Samples;
 use crate::error::Result;
 use crate::ir::{Model, Tensor};
@@ -58,7 +58,7 @@ pub(super) fn prune(
     copy: &mut Model,
     (targets, so_far, measured): (&[Target], &[Tensor], &[Measured]),
     plan: Plan<'_>,
-    samples: &dyn Samples,
+    (samples, idle): (&dyn Samples, &Idle),
     env: &Env<'_>,
 ) -> Result<Vec<usize>> {
     let mut unfitted = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn prune(
     for stage in stages(&ordered, |one| &one.layer, MAX_STAGES) {
         let layers: Vec<Layer> = stage.iter().map(|one| one.layer.clone()).collect();
         for round in calib::rounds(&layers) {
-            let moments = calib::measure_pairs(original, copy, &round, samples, env)?;
+            let moments = calib::measure_pairs_without(idle, (original, copy), &round, samples, env)?;
             for one in stage.iter().filter(|one| round.contains(&one.layer)) {
                 let place = one.target;
                 let (Some(target), Some(rule), Some(so_far)) =

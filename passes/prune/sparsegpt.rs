@@ -42,14 +42,20 @@ pub(super) struct Wanted<'c> {
 /// Prunes rows; what is zero in them goes first. Gives back which weights stay, and leaves the others made up for.
 pub(super) fn prune(rows: &mut [f64], moments: MatRef<'_, f64>, wanted: Wanted<'_>) -> Option<Vec<bool>> {
     let dim = moments.nrows();
-    let count = rows.len() / dim.max(1);
     let order = wanted.columns.order(dim);
     let factor = factor(moments, &order)?;
-    let upper = MatRef::from_row_major_slice(&factor, dim, dim);
+    prune_by(rows, &factor, &order, wanted)
+}
+
+/// The same with a [`factor`] that is known, for columns in this order.
+pub(super) fn prune_by(rows: &mut [f64], factor: &[f64], order: &[usize], wanted: Wanted<'_>) -> Option<Vec<bool>> {
+    let dim = order.len();
+    let count = rows.len() / dim.max(1);
+    let upper = MatRef::from_row_major_slice(factor, dim, dim);
     let mut left: Vec<f64> = rows.chunks(dim).flat_map(|row| order.iter().map(|&k| row[k])).collect();
     let mut goes = vec![false; left.len()];
     let mut gone = 0;
-    for (start, end) in blocks(wanted.columns, &order) {
+    for (start, end) in blocks(wanted.columns, order) {
         let width = end - start;
         if !wanted.columns.is_of() {
             // Exactly the share of all columns up to here.
@@ -67,7 +73,7 @@ pub(super) fn prune(rows: &mut [f64], moments: MatRef<'_, f64>, wanted: Wanted<'
             |((row, goes), errors)| {
                 for j in start..end {
                     let diagonal = &factor[j * dim..(j + 1) * dim];
-                    if let Some((group, kept)) = wanted.columns.group_at(&order, j) {
+                    if let Some((group, kept)) = wanted.columns.group_at(order, j) {
                         let costs: Vec<f64> = group.clone().map(|k| cost(row[k], factor[k * dim + k])).collect();
                         let most = group.len().saturating_sub(kept);
                         goes[group].copy_from_slice(&smallest(&costs, &[], most));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::gram::Gram;
+use super::idle::{Idle, Places};
 use super::layer::{Layer, Source};
 use super::runner::{Ran, Runner};
 use super::unfold;
@@ -59,6 +60,20 @@ pub fn rounds(layers: &[Layer]) -> Vec<Vec<Layer>> {
 /// # Errors
 /// Fails where no backend can run the model, or a sample cannot be read or run.
 pub fn measure(model: &Model, layers: &[Layer], samples: &dyn Samples, env: &Env<'_>) -> Result<Moments> {
+    measure_without(&Idle::default(), model, layers, samples, env)
+}
+
+/// The same without rows that are idle.
+///
+/// # Errors
+/// Fails where no backend can run the model, or a sample cannot be read or run.
+pub fn measure_without(
+    idle: &Idle,
+    model: &Model,
+    layers: &[Layer],
+    samples: &dyn Samples,
+    env: &Env<'_>,
+) -> Result<Moments> {
     let mut sums: Vec<(&Source, Option<Vec<Gram>>)> = Vec::new();
     for layer in layers {
         if !sums.iter().any(|(source, _)| **source == layer.source) {
@@ -69,10 +84,15 @@ pub fn measure(model: &Model, layers: &[Layer], samples: &dyn Samples, env: &Env
     let runner = Runner::whole(model, &values, env.backend)?;
     for start in (0..samples.len()).step_by(BATCH) {
         let batch = (start..samples.len().min(start + BATCH)).into_par_iter();
-        let held = batch.map(|index| runner.run(&samples.get(index)?)).collect::<Result<Vec<Ran>>>()?;
+        let held = batch
+            .map(|index| {
+                let inputs = samples.get(index)?;
+                Ok((runner.run(&inputs)?, idle.places(&inputs)))
+            })
+            .collect::<Result<Vec<(Ran<'_>, Option<Places>)>>>()?;
         sums.par_iter_mut().try_for_each(|(source, sums)| {
-            held.iter().try_for_each(|ran| {
-                add(sums, ran.of(source.input)?, source);
+            held.iter().try_for_each(|(ran, places)| {
+                add(sums, ran.of(source.input)?, source, places.as_ref());
                 Ok::<(), Error>(())
             })
         })?;
@@ -83,9 +103,10 @@ pub fn measure(model: &Model, layers: &[Layer], samples: &dyn Samples, env: &Env
 }
 
 /// Adds the rows of one sample; nothing is known any more once one did not fit.
-fn add(sums: &mut Option<Vec<Gram>>, input: &Tensor, source: &Source) {
+fn add(sums: &mut Option<Vec<Gram>>, input: &Tensor, source: &Source, places: Option<&Places>) {
     let Some(grams) = sums else { return };
-    match unfold::rows(input, &source.rows, source.depth) {
+    let among = places.and_then(|places| places.rows(input));
+    match unfold::rows(input, &source.rows, source.depth, among.as_deref()) {
         Some(rows) => grams.iter_mut().zip(rows).for_each(|(gram, rows)| gram.add(&rows)),
         None => *sums = None,
     }

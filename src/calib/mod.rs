@@ -14,6 +14,7 @@
 //! their order, so the result does not depend on the number of threads.
 
 mod gram;
+mod idle;
 mod layer;
 mod measure;
 mod pair;
@@ -22,8 +23,9 @@ mod session;
 mod unfold;
 
 pub use gram::Gram;
+pub use idle::Idle;
 pub use layer::{Layer, layer_of};
-pub use measure::{Moments, measure, rounds};
-pub use pair::{PairGram, PairMoments, measure_pairs};
+pub use measure::{Moments, measure, measure_without, rounds};
+pub use pair::{PairGram, PairMoments, measure_pairs, measure_pairs_without};
 pub(crate) use runner::{Ran, Runner};
 pub(crate) use session::{load_fastest, load_model};

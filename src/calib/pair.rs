@@ -11,6 +11,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::gram::Gram;
+use super::idle::{Idle, Places};
 use super::layer::{Layer, Source};
 use super::measure::BATCH;
 use super::runner::Runner;
@@ -106,6 +107,20 @@ pub fn measure_pairs(
     samples: &dyn Samples,
     env: &Env<'_>,
 ) -> Result<PairMoments> {
+    measure_pairs_without(&Idle::default(), (original, copy), layers, samples, env)
+}
+
+/// The same without rows that are idle.
+///
+/// # Errors
+/// Fails where no backend can run one of the models, or a sample cannot be read or run.
+pub fn measure_pairs_without(
+    idle: &Idle,
+    (original, copy): (&Model, &Model),
+    layers: &[Layer],
+    samples: &dyn Samples,
+    env: &Env<'_>,
+) -> Result<PairMoments> {
     let mut sums: Vec<(&Source, Option<Vec<PairGram>>)> = Vec::new();
     for layer in layers {
         if !sums.iter().any(|(source, _)| **source == layer.source) {
@@ -120,12 +135,13 @@ pub fn measure_pairs(
         let held = batch
             .map(|index| {
                 let inputs = samples.get(index)?;
-                Ok((before.run(&inputs)?, after.run(&inputs)?))
+                Ok((before.run(&inputs)?, after.run(&inputs)?, idle.places(&inputs)))
             })
             .collect::<Result<Vec<_>>>()?;
         sums.par_iter_mut().try_for_each(|(source, sums)| {
-            for (before, after) in &held {
-                add(sums, (before.of(source.input)?, after.of(source.input)?), source);
+            for (before, after, places) in &held {
+                let inputs = (before.of(source.input)?, after.of(source.input)?);
+                add(sums, inputs, source, places.as_ref());
             }
             Ok::<(), Error>(())
         })?;
@@ -136,9 +152,15 @@ pub fn measure_pairs(
 }
 
 /// Adds the rows of one sample; nothing is known any more once one did not fit.
-fn add(sums: &mut Option<Vec<PairGram>>, (original, copy): (&Tensor, &Tensor), source: &Source) {
+fn add(
+    sums: &mut Option<Vec<PairGram>>,
+    (original, copy): (&Tensor, &Tensor),
+    source: &Source,
+    places: Option<&Places>,
+) {
     let Some(grams) = sums else { return };
-    let rows = |input| unfold::rows(input, &source.rows, source.depth);
+    let among = places.and_then(|places| places.rows(original));
+    let rows = |input| unfold::rows(input, &source.rows, source.depth, among.as_deref());
     let fits = match (rows(original), rows(copy)) {
         (Some(original), Some(copy)) => {
             grams.iter_mut().zip(original.iter().zip(&copy)).all(|(gram, (original, copy))| gram.add(original, copy))

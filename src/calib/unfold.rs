@@ -75,7 +75,8 @@ impl Window {
 
 /// The rows of one sample, one behind the other, for each group; spread evenly where there are too many. `None` where the
 /// input does not fit the layer or holds no floats.
-pub(super) fn rows(input: &Tensor, source: &Rows, depth: usize) -> Option<Vec<Vec<f64>>> {
+/// Of rows along the last axis only those `among` some are taken.
+pub(super) fn rows(input: &Tensor, source: &Rows, depth: usize, among: Option<&[usize]>) -> Option<Vec<Vec<f64>>> {
     let shape: Vec<usize> = input.shape().iter().map(|&extent| extent as usize).collect();
     let values = input.to_f32()?;
     match source {
@@ -83,7 +84,12 @@ pub(super) fn rows(input: &Tensor, source: &Rows, depth: usize) -> Option<Vec<Ve
             (*shape.last()? == depth).then_some(())?;
             let count = values.len() / depth;
             let row = |index: usize| values[index * depth..][..depth].iter().map(|&x| f64::from(x));
-            Some(vec![spread(count).flat_map(row).collect()])
+            Some(vec![match among {
+                Some(among) => {
+                    spread(among.len()).filter_map(|index| among.get(index).copied()).flat_map(row).collect()
+                }
+                None => spread(count).flat_map(row).collect(),
+            }])
         }
         Rows::First => {
             let &[height, width] = shape.as_slice() else { return None };

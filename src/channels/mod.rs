@@ -100,7 +100,7 @@ pub struct Layer {
 /// A constant weight whose columns meet the channels of a value: what is lost of the value can be made up for here.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    /// The operator: a convolution without groups, or a product with a matrix.
+    /// The operator: a convolution, or a product with a matrix.
     pub node: NodeId,
     /// The value it reads.
     pub input: ValueId,
@@ -108,7 +108,7 @@ pub struct Reader {
     pub axis: usize,
     /// The weight, which nothing else reads.
     pub weight: ValueId,
-    /// The axis of the weight with the same channels.
+    /// The axis of the weight with the same channels; of a convolution with groups, with those of one group.
     pub weight_axis: usize,
 }
 

@@ -23,9 +23,9 @@ fn conv(walk: &mut Walk<'_>, node: NodeId) -> Outcome {
     };
     let groups = group_count(walk, node)?;
     let factors = [out.clone(), members.clone()];
+    walk.note_reader(node, (0, 1), (1, 1));
     if groups == 1 {
         walk.unify(node, x_channels, members);
-        walk.note_reader(node, (0, 1), (1, 1));
     } else {
         let w_extents = extents(walk, node, 1, 2)?;
         let group = walk.fresh(groups, true).ok_or("has too many groups to follow")?;
