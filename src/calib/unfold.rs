@@ -172,7 +172,7 @@ mod tests {
         let layer = layer_of(&model.graph, model.graph.nodes()[0], weights).unwrap();
         let count = input.iter().product::<u64>();
         let values: Vec<f32> = (1..=count).map(|v| v as f32).collect();
-        rows(&Tensor::from_f32(input, &values).unwrap(), &layer.source.rows, layer.depth).unwrap()
+        rows(&Tensor::from_f32(input, &values).unwrap(), &layer.source.rows, layer.depth, None).unwrap()
     }
 
     #[test]
