@@ -152,6 +152,23 @@ fn integers_have_histograms() {
     }
 }
 
+/// A bias that is folded into the layer before it is not shown as that layer's weight.
+#[test]
+fn no_weight_stands_for_two() {
+    let sandbox = Sandbox::with_digits_model();
+    let net = "g (float[2,8] x) => (float[2,16] y) < float[8,16] w = rand(1), float[1,16] b = rand(2) > {\n\
+               m = MatMul(x, w)\n y = Add(m, b)\n}";
+    let model = text::parse(net).unwrap();
+    fs::write(sandbox.path("m.onnx"), encode(&model, &EncodeOptions::default()).unwrap().to_bytes()).unwrap();
+    let args = ["m.onnx", "-p", "simplify", "-o", "s.onnx", "-q", "--force", "--report", "r.json"];
+    sandbox.run(&args);
+    let report = sandbox.json("r.json");
+    let weights = report["largest_weights"].as_array().unwrap();
+    let after = |name: &str| weights.iter().find(|weight| weight["name"] == name).unwrap()["bytes_after"].clone();
+    assert_eq!(after("w"), 512, "{weights:#?}");
+    assert_eq!(after("b"), Value::Null, "{weights:#?}");
+}
+
 /// The proof of `strip=all` is in every form of the report.
 #[test]
 fn the_scan_is_reported() {

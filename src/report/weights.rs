@@ -119,6 +119,13 @@ pub(super) fn pairs(before: &Input, after: &Input) -> Vec<Pair> {
         found.push(Pair { size, output: ours.value(output).name().to_owned(), tensor, after });
     }
     found.sort_by_key(|pair| std::cmp::Reverse(pair.size.bytes_before));
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for pair in &mut found {
+        // A bias that went into the layer before it does not become that layer's weight: that stands for the larger one.
+        if pair.after.as_ref().is_some_and(|stored| !taken.insert(stored.name.clone())) {
+            (pair.after, pair.size.bytes_after, pair.size.type_after) = (None, None, None);
+        }
+    }
     found
 }
 

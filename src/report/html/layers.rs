@@ -42,11 +42,14 @@ fn chart(layers: &LayersReport) -> Result<String> {
     if drifting.is_empty() {
         return Ok("<p>No layer drifts.</p>\n".to_owned());
     }
+    // What only passes on what came in is no place to look at, unless there is nothing else.
+    let adding = drifting.iter().filter(|layer| layer.born_db.is_some()).count();
+    let shown = if adding > 0 { adding.min(MOST_LAYERS) } else { MOST_LAYERS };
     // Lengths are relative errors, so that a longer bar is worse.
     let bar = |db: Option<f64>| (db.map_or(0.0, |db| 10_f64.powf(-db / 20.0).min(10.0)), words::decibels(db));
     let rows: Vec<Row> = drifting
         .iter()
-        .take(MOST_LAYERS)
+        .take(shown)
         .map(|layer| {
             let name = match layer.node.contains(&layer.op) {
                 true => layer.node.clone(),
@@ -55,8 +58,12 @@ fn chart(layers: &LayersReport) -> Result<String> {
             Row { name, bars: [bar(layer.passed_on_db), bar(layer.born_db)] }
         })
         .collect();
-    let folded = drifting.len().saturating_sub(MOST_LAYERS);
-    let more = if folded > 0 { format!("; {folded} more drift less") } else { String::new() };
+    let folded = drifting.len().saturating_sub(rows.len());
+    let more = match folded {
+        0 => String::new(),
+        folded if adding <= rows.len() => format!("; {folded} more only pass on what came in"),
+        folded => format!("; {folded} more add less, or nothing"),
+    };
     Ok(format!(
         "<p class=\"muted\">The {} layers that add most, of {} compared on {}{more}. Each layer of the original runs on \
          what the result hands it, so that what only passes on the drift of others does not look guilty. Bars are errors \

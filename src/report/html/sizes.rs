@@ -3,10 +3,11 @@
 use super::charts::{Row, bars};
 use super::{Report, code, legend, table};
 use crate::error::Result;
-use crate::report::words;
+use crate::report::{OperatorSize, words};
 
-/// So many kinds of operators are shown.
+/// So many kinds of operators are shown, of those that hold this share of all bytes at least.
 const MOST_OPERATORS: usize = 15;
+const LEAST_SHARE: f64 = 0.001;
 
 pub(super) fn summary(report: &Report) -> String {
     let (before, after) = (&report.run.input, &report.run.output);
@@ -38,10 +39,13 @@ pub(super) fn summary(report: &Report) -> String {
 pub(super) fn charts(report: &Report) -> Result<String> {
     let Some(detail) = &report.detail else { return Ok(String::new()) };
     let mut text = String::from("<h2>Where the bytes are</h2>\n") + &legend("before", "after");
-    let operators: Vec<Row> = detail
-        .operators
+    let bytes = |size: &OperatorSize| size.bytes_before.max(size.bytes_after);
+    let all: u64 = detail.operators.iter().map(bytes).sum();
+    let holding = detail.operators.iter().filter(|size| bytes(size) > 0);
+    let (shown, left): (Vec<&OperatorSize>, Vec<&OperatorSize>) =
+        holding.partition(|size| bytes(size) as f64 >= LEAST_SHARE * all as f64);
+    let operators: Vec<Row> = shown
         .iter()
-        .filter(|size| size.bytes_before + size.bytes_after > 0)
         .take(MOST_OPERATORS)
         .map(|size| {
             let bar = |bytes: u64, nodes: u64| {
@@ -57,7 +61,14 @@ pub(super) fn charts(report: &Report) -> Result<String> {
     if !operators.is_empty() {
         text += "<h3>By operator</h3>\n<p class=\"muted\">Bytes of constants, by the kind of operator that reads them \
                  first, and how many of those there are. Operators that restore compressed weights read them in place \
-                 of the layers.</p>\n";
+                 of the layers.";
+        let left: Vec<&&OperatorSize> = shown.iter().skip(MOST_OPERATORS).chain(&left).collect();
+        if !left.is_empty() {
+            let names: Vec<String> = left.iter().map(|size| code(&size.operator)).collect();
+            let most = words::bytes(left.iter().map(|size| bytes(size)).sum());
+            text += &format!(" Not shown, with {most} together at most: {}.", names.join(", "));
+        }
+        text += "</p>\n";
         text += &format!(
             "<figure class=\"scroll wide\">{}</figure>\n",
             bars(&operators, "Bytes of constants by operator, before and after")?
