@@ -354,16 +354,16 @@ fn bisect_names_the_step_and_the_operator() {
     assert!(!text.contains("breaks first"), "{text}");
 }
 
-/// An error is planted in a pass, in one layer after the other: nearly all weights of that layer go, and next to none of the
+/// An error is planted in a pass, in every second layer in turn: nearly all weights of that layer go, and next to none of the
 /// others.
 #[test]
 fn bisect_names_the_layer_that_is_to_blame() {
     let sandbox = Sandbox::new();
     let model = Path::new(ROOT).join("testdata/mnist_resnet_bn.onnx");
-    let data = Path::new(ROOT).join("testdata/digits_test.npz");
+    let data = Path::new(ROOT).join("testdata/digits_calib.npz");
     let simple = after(&model, "simplify").graph;
     let (mut cases, mut misses) = (0, Vec::new());
-    for layer in layers_of(&simple) {
+    for layer in layers_of(&simple).into_iter().step_by(2) {
         let label = simple.node_label(layer);
         let recipe = format!(
             "model = {model:?}\neval-inputs = {data:?}\n\
