@@ -430,8 +430,7 @@ fn points_that_may_be_lost_say_how_much_goes() {
         let (model, labelled) = (model.to_str().unwrap(), labelled.to_str().unwrap());
         let shrink = |labelled: &str| {
             let data = ["--inputs", labelled, "--eval-inputs", labelled];
-            sandbox
-                .run(&[&[model, "-p", step, "-o", "small.onnx", "--max-drift", "snr=0"], &data[..]].concat())
+            sandbox.run(&[&[model, "-p", step, "-o", "small.onnx", "--max-drift", "snr=0"], &data[..]].concat())
         };
         shrink(labelled).code(0).says(&[goes]);
         let (before, after) = (onnx::read(Path::new(model)).unwrap(), onnx::read(&sandbox.path("small.onnx")).unwrap());
