@@ -139,14 +139,13 @@ fn a_residual_net_at_less_than_a_third_of_the_multiplications() {
     assert_loses_at_most("mnist_resnet_bn.onnx", 0.31, 1.0);
 }
 
-/// Convolutions with groups, depthwise ones too, are fitted like others.
+/// Convolutions with groups are fitted like others.
 #[test]
 fn groups_are_made_up_for() {
+    // Sixteen channels of two numbers: any of them tell the others.
     let source = "<ir_version: 8, opset_import: [\"\" : 17]> g (float[1,2,12,12] x) => (float[1,4,12,12] y) <
-        float[16,2,3,3] u = rand(1), float[16] a = rand(2), float[16,1,3,3] d = rand(3), float[16] b = rand(4),
-        float[8,8,3,3] w = rand(5), float[8] c = rand(6), float[4,8,1,1] v = rand(7)
-    > { t = Conv<pads = [1, 1, 1, 1]>(x, u, a) s = Relu(t) m = Conv<group = 16, pads = [1, 1, 1, 1]>(s, d, b) r = Relu(m)
-        o = Conv<group = 2, pads = [1, 1, 1, 1]>(r, w, c) q = Relu(o) y = Conv(q, v) }";
+        float[16,2,1,1] u = rand(1), float[8,8,3,3] w = rand(2), float[8] c = rand(3), float[4,8,1,1] v = rand(4)
+    > { t = Conv(x, u) o = Conv<group = 2, pads = [1, 1, 1, 1]>(t, w, c) q = Relu(o) y = Conv(q, v) }";
     let model = onnx_shrink::ir::text::parse(source).unwrap();
     let (signature, hints) = (model.signature(), Hints::default());
     let data = |seed: u64| {
@@ -155,12 +154,12 @@ fn groups_are_made_up_for() {
     };
     let (calibration, test) = (data(1), data(2));
     let of = |repair: &str| {
-        let result = prune(&model, &[("ratio", "0.25"), ("repair", repair)], &*calibration);
+        let result = prune(&model, &[("ratio", "0.25"), ("exclude", "v"), ("repair", repair)], &*calibration);
         drift(&model, &result, &*test).outputs[0].snr_db.unwrap()
     };
     let (with, without) = (of("true"), of("false"));
     println!("groups: {with:.1} dB, {without:.1} dB without the repair");
-    assert!(with >= without + 3.0, "{with:.1} dB, {without:.1} dB without the repair");
+    assert!(with >= without + 30.0, "{with:.1} dB, {without:.1} dB without the repair");
 }
 
 #[test]
