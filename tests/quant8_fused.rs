@@ -67,6 +67,19 @@ fn model(graph: &str) -> String {
 }
 
 #[test]
+fn a_small_product_behind_integers_is_one_of_them_and_nothing_is_restored_for_it() {
+    let source = model(
+        "g (float[N,64] x) => (float[N,8] y) <float[64,64] w = rand(1), float[64] b = rand(2), float[64,8] s = rand(3)> {
+           m = Gemm(x, w, b)
+           r = Relu(m)
+           y = Gemm(r, s)
+         }",
+    );
+    let expected = [("QGemm", 2), ("Gemm", 0), ("QuantizeLinear", 1), ("DequantizeLinear", 0)];
+    assert_runs(&shrunk(&source, "quant8=static", Some("synthetic:4")), &expected);
+}
+
+#[test]
 fn a_dynamic_product_is_one_kernel_and_takes_its_bias_in() {
     let source = model(
         "g (float[N,16,256] x) => (float[N,16,128] y) <float[256,128] w = rand(1), float[128] b = rand(2)> {

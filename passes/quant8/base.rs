@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calibrate::{Measured, Wanted};
-use super::kernel::Kernel;
+use super::kernel::{Around, Kernel};
 use super::levels::Levels;
 use super::observe::{Observer, Recording, Statistics, fingerprint};
 use super::options::Settings;
@@ -218,27 +218,40 @@ impl<'a> Base<'a> {
         let plan = self.plan(settings, &mut remarks);
         let parameters = self.parameters(&plan)?;
         let (mut model, kernels) = (self.model.clone(), plan.kernels.len());
+        let (levels, mut settings) = (settings.levels.clone(), settings.clone());
         if kernels > 0 {
             if let Some(upgraded) = &self.upgraded {
                 remarks.note(format!("{upgraded}: scales of single channels need it"));
             }
             let target = qdq::Target { platform: self.platform, opset: model.opset() };
-            qdq::apply(&mut model.graph, plan, &parameters, &self.rounded, target, &mut remarks)?;
+            let beside = qdq::apply(&mut model.graph, plan, &parameters, &self.rounded, target, &mut remarks)?;
+            settings.levels = beside.keep(&settings.levels);
         }
-        let mut changed = weights::quantize(&mut model, settings, &mut remarks)?;
+        let mut changed = weights::quantize(&mut model, &settings, &mut remarks)?;
         if kernels > 0 {
             changed = Changed::Yes;
         }
-        Ok(Candidate { model, levels: settings.levels.clone(), kernels, changed, remarks })
+        Ok(Candidate { model, levels, kernels, changed, remarks })
     }
 
     /// The operators that these settings would have compute in integers, by the weights they read.
-    pub(super) fn plan(&self, settings: &Settings, cx: &mut Cx<'_>) -> Plan {
+    pub(super) fn plan(&self, settings: &Settings, cx: &mut Cx<'a>) -> Plan {
         let measured = self.measured.statistics.iter();
         let barred: BTreeSet<ValueId> =
             measured.filter(|(_, one)| !one.range().is_usable()).map(|(value, _)| *value).collect();
+        let mut first = self.draft();
+        let plan = self.plan_around(&Around { barred: &barred, integers: &BTreeSet::new(), settings }, &mut first);
+        let integers = plan.integers(&self.model.graph, &self.order);
+        if kernel::reads_small(&self.model.graph, &integers) {
+            return self.plan_around(&Around { barred: &barred, integers: &integers, settings }, cx);
+        }
+        cx.append(first);
+        plan
+    }
+
+    fn plan_around(&self, around: &Around<'_>, cx: &mut Cx<'_>) -> Plan {
         let graph = &self.model.graph;
-        let mut kernels = kernel::kernels(graph, &self.order, &barred, settings, cx);
+        let mut kernels = kernel::kernels(graph, &self.order, around, cx);
         if let Some(splits) = &self.splits {
             let split = |kernel: Kernel| match splits.get(&kernel.input) {
                 Some(found) => kernel.split(found.outliers.clone()),
@@ -246,7 +259,7 @@ impl<'a> Base<'a> {
             };
             kernels = kernels.into_iter().map(split).collect();
         }
-        plan::plan(graph, &self.order, kernels, &barred)
+        plan::plan(graph, &self.order, kernels, around.barred)
     }
 
     /// Measures which activations have outliers, and in the same runs what candidates without any need to know.

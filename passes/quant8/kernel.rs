@@ -9,7 +9,8 @@ use super::options::Settings;
 use crate::ir::{DType, Graph, NodeId, Port, Tensor, ValueId};
 use crate::pass::Cx;
 
-/// Products with a smaller matrix take longer to quantize their operands than to compute in float.
+/// Products with a smaller matrix take longer to quantize what they read than to compute in float; what an operator in
+/// integers hands them is quantized already, and would have to be restored for them.
 const SMALLEST_MATRIX: usize = 64 * 64;
 
 /// Conv, Gemm or MatMul with constant weights.
@@ -71,18 +72,20 @@ pub(super) struct Tail {
     pub(super) bound: Option<f32>,
 }
 
-/// The kernels of a graph in topological order, and remarks for those that stay float. Values in `barred` cannot be
-/// quantized: nothing finite was seen of them.
-pub(super) fn kernels(
-    graph: &Graph,
-    order: &[NodeId],
-    barred: &BTreeSet<ValueId>,
-    settings: &Settings,
-    cx: &mut Cx<'_>,
-) -> Vec<Kernel> {
+/// What decides about the kernels of a graph besides the graph.
+pub(super) struct Around<'a> {
+    /// Values that cannot be quantized: nothing finite was seen of them.
+    pub(super) barred: &'a BTreeSet<ValueId>,
+    /// Values that are integers whether or not a product reads them: that lets small ones be kernels.
+    pub(super) integers: &'a BTreeSet<ValueId>,
+    pub(super) settings: &'a Settings,
+}
+
+/// The kernels of a graph in topological order, and remarks for those that stay float.
+pub(super) fn kernels(graph: &Graph, order: &[NodeId], around: &Around<'_>, cx: &mut Cx<'_>) -> Vec<Kernel> {
     let mut found: Vec<Kernel> = Vec::new();
     for &node in order {
-        match kernel(graph, node, barred, settings) {
+        match kernel(graph, node, around) {
             Ok(Some(kernel)) => found.push(kernel),
             Ok(None) => {}
             Err(reason) => cx.skipped(graph.site(node), format!("float arithmetic: {reason}")),
@@ -92,13 +95,19 @@ pub(super) fn kernels(
     found
 }
 
+/// Whether a product that is too small to be a kernel by itself reads one of these values.
+pub(super) fn reads_small(graph: &Graph, values: &BTreeSet<ValueId>) -> bool {
+    let is_small = |weight: ValueId| graph.constant(weight).is_some_and(|tensor| tensor.len() < SMALLEST_MATRIX);
+    values.iter().flat_map(|&value| graph.uses(value)).any(|one| {
+        one.port == Port::In(0)
+            && graph.node(one.node).is_any(&["Gemm", "MatMul"])
+            && graph.input(one.node, 1).is_some_and(is_small)
+    })
+}
+
 /// The operator as a kernel; `None` where it is something else or quantized already, the reason where it has to stay float.
-fn kernel(
-    graph: &Graph,
-    node: NodeId,
-    barred: &BTreeSet<ValueId>,
-    settings: &Settings,
-) -> Result<Option<Kernel>, String> {
+fn kernel(graph: &Graph, node: NodeId, around: &Around<'_>) -> Result<Option<Kernel>, String> {
+    let Around { barred, integers, settings } = *around;
     let held = graph.node(node);
     if !held.is_any(&["Conv", "Gemm", "MatMul"]) {
         return Ok(None);
@@ -117,6 +126,9 @@ fn kernel(
     }
     if graph.value(weight).is_output() {
         return Err("its weights are an output of the graph".to_owned());
+    }
+    if !held.is("Conv") && tensor.len() < SMALLEST_MATRIX && !integers.contains(&input) {
+        return Err(format!("{} weights are too few for integers to be faster", tensor.len()));
     }
     let axis = weight_axis(graph, node, &tensor)?;
     let scales =
@@ -154,9 +166,6 @@ fn weight_axis(graph: &Graph, node: NodeId, tensor: &Tensor) -> Result<Range<usi
     }
     if tensor.rank() != 2 {
         return Err(format!("its weights have {} axes, not 2", tensor.rank()));
-    }
-    if tensor.len() < SMALLEST_MATRIX {
-        return Err(format!("{} weights are too few for integers to be faster", tensor.len()));
     }
     if held.is("MatMul") {
         return Ok(one(1));

@@ -57,7 +57,7 @@ pub(super) const OPTIONS: &[OptSpec] = &[
     OptSpec {
         key: "outliers",
         kind: OptKind::UInt,
-        default: Some("8"),
+        default: Some("16"),
         help: "channels of the input of MatMul and Gemm that may be computed in float beside the integers, where a few are \
                much larger than the rest; 0: none",
     },

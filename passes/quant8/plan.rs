@@ -41,6 +41,18 @@ impl Plan {
         self.integer_nodes.contains(&node) && graph.node(node).is_any(MOVERS)
     }
 
+    /// The values that are integers, or can be handed on as such: what integer operators write, and what only moves it.
+    pub(super) fn integers(&self, graph: &Graph, order: &[NodeId]) -> BTreeSet<ValueId> {
+        let mut found = self.written_by_integers.clone();
+        for &node in order {
+            let moves = graph.node(node).is_any(MOVERS) && !graph.node(node).is("MaxPool");
+            if moves && graph.input(node, 0).is_some_and(|input| found.contains(&input)) {
+                found.extend(graph.node_outputs(node).into_iter().flatten());
+            }
+        }
+        found
+    }
+
     /// Values whose ranges have to be known, each with the one whose parameters they go into.
     pub(super) fn sources(&self) -> BTreeMap<ValueId, ValueId> {
         let measured = self.values.values().chain(&self.joined);

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::platform::Platform;
 use super::range::ActivationParameters;
 use super::repair::rounding::Rounded;
-use super::split;
+use super::split::{self, Beside};
 use super::weights::{self, Candidate};
 use crate::error::Result;
 use crate::ir::{Graph, NodeId, NodeSpec, Port, Tensor, ValueId, ValueType};
@@ -25,7 +25,7 @@ pub(super) struct Target {
 }
 
 /// Carries a plan out, with the parameters of its sources. Weights are rounded to nearest, but for those that were with the
-/// scales that they get here.
+/// scales that they get here. Answers with what was put beside the integers.
 ///
 /// # Errors
 /// Fails where weights cannot be kept until they are written, or an edit fails, which is a defect.
@@ -36,10 +36,10 @@ pub(super) fn apply(
     rounded: &Rounded,
     target: Target,
     cx: &mut Cx<'_>,
-) -> Result<()> {
-    let mut gathered = BTreeMap::new();
+) -> Result<Beside> {
+    let mut beside = Beside::default();
     for kernel in plan.kernels.iter_mut().filter(|kernel| kernel.is_split()) {
-        kernel.tensor = split::apply(graph, kernel, &mut gathered)?;
+        kernel.tensor = split::apply(graph, kernel, &mut beside)?;
         // Fewer weights cannot need larger scales, and were finite before.
         kernel.scales = weight_scales(&kernel.tensor, Layout::along(kernel.tensor.shape(), &kernel.axis))
             .unwrap_or_else(|| std::mem::take(&mut kernel.scales));
@@ -67,7 +67,7 @@ pub(super) fn apply(
             quantize_read(graph, value, scale, zero_point, reads_integers)?;
         }
     }
-    Ok(())
+    Ok(beside)
 }
 
 /// Puts a pair behind a value that an integer operator writes, and returns what it restores: everybody reads that, graph

@@ -6,11 +6,13 @@
 //!
 //! In activations of transformers a few channels are many times larger than the rest, and one scale for all leaves the
 //! rest hardly any steps (Dettmers et al. 2022, LLM.int8(), section 3). Rows of the 8-bit weights that the float product
-//! takes over are zero, so that it does not matter that the outliers saturate there.
+//! takes over are zero, so that it does not matter that the outliers saturate there. Those rows are kept in 16-bit floats:
+//! what they are multiplied with is so large that rounding them to 8 bits would cost as much as all the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::kernel::Kernel;
+use super::levels::{Level, Levels};
 use super::plan::Plan;
 use super::range::Range;
 use crate::error::Result;
@@ -20,7 +22,7 @@ use crate::ir::{Graph, NodeSpec, Tensor, ValueId, ValueType};
 const FEWEST_CHANNELS: usize = 64;
 
 /// What one more channel in float costs in time, as a part of the range that it has to take away.
-const PRICE_OF_A_CHANNEL: f32 = 0.02;
+const PRICE_OF_A_CHANNEL: f32 = 0.01;
 
 /// The range has to shrink to this part for a split to pay: half a bit.
 const LEAST_GAIN: f32 = 0.7;
@@ -94,27 +96,41 @@ fn comes_from_integers(graph: &Graph, plan: &Plan, mut value: ValueId) -> bool {
     false
 }
 
-/// The outliers of each activation, gathered once for all products that read them.
-pub(super) type Gathered = BTreeMap<ValueId, ValueId>;
+/// What splitting the kernels of a graph has put into it.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    /// The outliers of each activation, gathered once for all products that read them.
+    gathered: BTreeMap<ValueId, ValueId>,
+    /// The weights that outliers are multiplied with.
+    weights: Vec<ValueId>,
+}
+
+impl Beside {
+    /// Levels by which the weights of outliers are kept as they have to be.
+    pub(super) fn keep(&self, levels: &Levels) -> Levels {
+        self.weights.iter().fold(levels.clone(), |levels, &weights| levels.with(weights, Level::Sixteen))
+    }
+}
 
 /// Adds the float product of the outliers to what a kernel writes, and returns its weights without them.
 ///
 /// # Errors
 /// Fails where an edit does, which is a defect.
-pub(super) fn apply(graph: &mut Graph, kernel: &Kernel, gathered: &mut Gathered) -> Result<Tensor> {
+pub(super) fn apply(graph: &mut Graph, kernel: &Kernel, beside: &mut Beside) -> Result<Tensor> {
     let is_transposed = kernel.axis.start == 0;
     let (rest, taken) = divide(&kernel.tensor, is_transposed, &kernel.outliers)?;
     let Some(output) = graph.output(kernel.node, 0) else { return Ok(rest) };
-    let inputs = match gathered.get(&kernel.input) {
+    let inputs = match beside.gathered.get(&kernel.input) {
         Some(&inputs) => inputs,
         None => {
             let inputs = gather(graph, kernel)?;
-            gathered.insert(kernel.input, inputs);
+            beside.gathered.insert(kernel.input, inputs);
             inputs
         }
     };
     let name = graph.value(kernel.weight).name().to_owned();
     let weights = graph.add_initializer(&format!("{name}_outliers"), taken);
+    beside.weights.push(weights);
     let product = NodeSpec::new("MatMul");
     let product = graph.add_op(product, &[inputs, weights], &format!("{name}_outlier_product"), kernel.node)?;
     let integers = graph.add_value(&format!("{}_integers", graph.value(output).name()), ValueType::Unknown);

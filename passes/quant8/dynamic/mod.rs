@@ -27,7 +27,7 @@ use super::kernel::{Kernel, Tail};
 use super::levels::Levels;
 use super::options::Settings;
 use super::platform::Platform;
-use super::split::{self, Gathered, Split};
+use super::split::{self, Beside, Split};
 use super::{calibrate, weights};
 use crate::error::{ErrorKind, Result};
 use crate::infer::{GraphFacts, infer};
@@ -60,7 +60,7 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
     let mut remarks = Cx::new(cx.env, super::INFO.name);
     let inference = infer(&draft)?;
     let splits = find_splits(&draft, inference.main(), settings, &mut remarks)?;
-    let mut count = 0;
+    let (mut count, mut of_main) = (0, Beside::default());
     draft.edit_graphs(|graph, path| {
         remarks.enter(path);
         let is_main = path.is_empty();
@@ -70,8 +70,9 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
         let products = products(graph, &order, facts, settings, &levels, &mut remarks);
         count += products.len();
         let splits = if is_main { &splits } else { &BTreeMap::new() };
-        Editor { graph, splits, quantized: BTreeMap::new(), weights: BTreeMap::new(), gathered: Gathered::new() }
-            .replace(products, settings.platform, &mut remarks)
+        let beside = if is_main { &mut of_main } else { &mut Beside::default() };
+        let mut editor = Editor { graph, splits, quantized: BTreeMap::new(), weights: BTreeMap::new(), beside };
+        editor.replace(products, settings.platform, &mut remarks)
     })?;
     remarks.enter(&[]);
     cx.append(remarks);
@@ -90,7 +91,7 @@ pub(super) fn quantize(model: &mut Model, settings: &Settings, cx: &mut Cx<'_>) 
     let products = counted(count, "product");
     cx.note(format!("dynamic: {products} in integers, with ranges measured on every run{outliers}"));
     *model = draft;
-    let _ = weights::quantize(model, settings, cx)?;
+    let _ = weights::quantize(model, &settings.with_levels(of_main.keep(&settings.levels)), cx)?;
     Ok(Changed::Yes)
 }
 
@@ -141,7 +142,7 @@ struct Editor<'g> {
     quantized: BTreeMap<ValueId, Quantized>,
     /// Weights that are quantized already, with their scales.
     weights: BTreeMap<ValueId, (ValueId, Vec<f32>)>,
-    gathered: Gathered,
+    beside: &'g mut Beside,
 }
 
 impl Editor<'_> {
@@ -163,7 +164,7 @@ impl Editor<'_> {
     fn replace_one(&mut self, mut product: Product, platform: Platform, cx: &mut Cx<'_>) -> Result<f64> {
         let (node, name) = (product.node, self.graph.value(product.weight).name().to_owned());
         if let Some(split) = self.splits.get(&product.input) {
-            product.tensor = split::apply(self.graph, &kernel(&product, split), &mut self.gathered)?;
+            product.tensor = split::apply(self.graph, &kernel(&product, split), self.beside)?;
             let layout = Layout::along(product.tensor.shape(), &(product.axis..product.axis + 1));
             product.scales = weight_scales(&product.tensor, layout).unwrap_or(product.scales);
         }
