@@ -9,6 +9,8 @@
 //!
 //! `docs`      doc strings of the model, its graphs, functions, operators, values, tensors and attributes
 //! `metadata`  metadata of the same, but for keys of [`KEPT_METADATA`]
+//! `traces`    what exporters note for their own debugging, such as the stack trace behind each operator: metadata of
+//!             everything but the model under keys that begin with `pkg.`, and doc strings of operators with lines of source
 //! `names`     operators lose their names; values inside of graphs get the shortest names that are free
 //! `all`       all of these, and what tells more of its makers than of the model: training information, constants that
 //!             nothing reads, names of the producer and of graphs that are paths. The written file is scanned for what is
@@ -30,14 +32,14 @@ use crate::privacy::KEPT_METADATA;
 /// What users read about the pass.
 pub(super) const INFO: PassInfo = PassInfo {
     name: "strip",
-    summary: "removes doc strings, metadata or names that no runtime needs; all: whatever tells of its makers, with proof",
+    summary: "removes doc strings, metadata, traces or names that no runtime needs; all: whatever tells of its makers, with proof",
     effect: Effect::Exact,
     scope: Scope::AllGraphs,
     min_opset: None,
     may_grow: false,
     options: &[OptSpec {
         key: "what",
-        kind: OptKind::Choice(&["docs", "metadata", "names", "all"]),
+        kind: OptKind::Choice(&["docs", "metadata", "traces", "names", "all"]),
         default: Some("docs"),
         help: "what to remove besides unused value_info; give names last: other passes name their places by them",
     }],
@@ -46,9 +48,10 @@ pub(super) const INFO: PassInfo = PassInfo {
 
 /// The sorts of notes, by choice of the option, with the noun that remarks use for them.
 const NOTES: &[(&str, &str, Notes)] = &[
-    ("docs", "doc string", Notes { docs: true, metadata: false, names: false }),
-    ("metadata", "metadata record", Notes { docs: false, metadata: true, names: false }),
-    ("names", "operator name", Notes { docs: false, metadata: false, names: true }),
+    ("docs", "doc string", Notes { docs: true, metadata: false, names: false, traces: false }),
+    ("metadata", "metadata record", Notes { docs: false, metadata: true, names: false, traces: false }),
+    ("traces", "exporter's note", Notes { docs: false, metadata: false, names: false, traces: true }),
+    ("names", "operator name", Notes { docs: false, metadata: false, names: true, traces: false }),
 ];
 
 #[derive(Debug)]

@@ -21,7 +21,17 @@ pub struct Notes {
     pub metadata: bool,
     /// Names of operators, and of tensors in attributes. Nothing refers to them.
     pub names: bool,
+    /// What exporters note for their own debugging: metadata under [`EXPORTER_KEY`], doc strings of operators that are stack
+    /// traces.
+    pub traces: bool,
 }
+
+/// How keys of metadata begin that a package keeps for itself: PyTorch notes the stack trace of each operator under one,
+/// often more bytes than the operators themselves.
+const EXPORTER_KEY: &str = "pkg.";
+
+/// What a stack trace of Python has in every line, in one of its forms.
+const SOURCE_LINES: &[&str] = &[".py(", ".py\", line "];
 
 impl Model {
     /// Drops the notes of the model and its functions, those of their graphs excepted; says how many there were.
@@ -121,7 +131,7 @@ impl Graph {
         for vertex in self.net.vertices_mut() {
             match vertex {
                 Vertex::Node(node) => {
-                    dropped += notes.doc(&mut node.proto.doc_string) + notes.meta(&mut node.proto.metadata_props);
+                    dropped += notes.node_doc(&mut node.proto.doc_string) + notes.meta(&mut node.proto.metadata_props);
                     if !node.is_kept {
                         dropped += notes.name(&mut node.proto.name);
                     }
@@ -147,8 +157,19 @@ impl Notes {
         if self.docs { usize::from(doc.take().is_some()) } else { 0 }
     }
 
+    fn node_doc(self, doc: &mut Option<String>) -> usize {
+        let is_trace = |doc: &mut String| SOURCE_LINES.iter().any(|line| doc.contains(line));
+        if self.traces && !self.docs { usize::from(doc.take_if(is_trace).is_some()) } else { self.doc(doc) }
+    }
+
     fn meta(self, entries: &mut Vec<StringStringEntryProto>) -> usize {
-        if self.metadata { mem::take(entries).len() } else { 0 }
+        let before = entries.len();
+        entries.retain(|entry| !self.drops(entry));
+        before - entries.len()
+    }
+
+    fn drops(self, entry: &StringStringEntryProto) -> bool {
+        self.metadata || (self.traces && entry.key().starts_with(EXPORTER_KEY))
     }
 
     fn name(self, name: &mut Option<String>) -> usize {
@@ -162,7 +183,7 @@ impl Notes {
     fn tensor(self, tensor: &mut Tensor, in_attribute: bool) -> usize {
         let Some(source) = tensor.source() else { return 0 };
         let has_doc = self.docs && source.doc_string.is_some();
-        let has_meta = self.metadata && !source.metadata_props.is_empty();
+        let has_meta = source.metadata_props.iter().any(|entry| self.drops(entry));
         let has_name = self.names && in_attribute && source.name.is_some();
         let mut dropped = 0;
         if has_doc || has_meta || has_name {

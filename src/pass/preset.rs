@@ -23,10 +23,11 @@ pub const PRESETS: &[Preset] = &[
         summary: "removes and merges what costs nothing to remove; trades no accuracy",
         // What old files list as inputs hides constants from all others; identities and operators that do nothing hide
         // constants from folding and neighbours from fusion; folding decides conditions; fusion leaves constants and
-        // operators behind that the last three see.
+        // operators behind that the three before the last see. Stack traces of exporters are of no use to who runs the
+        // model, and can be a quarter of the file.
         expansion: "freeze-defaults,eliminate-identity,eliminate-nop,fold-constants,inline-if,inline-loop,\
                     eliminate-carried,fold-reshape,fuse-chains,fuse-bn,fuse-conv,fuse-pad,fuse-activations,fuse-arithmetic,eliminate-common,dedup-initializers,\
-                    dce",
+                    dce,strip=traces",
         repeats: true,
     },
     Preset {
