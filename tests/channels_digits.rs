@@ -10,7 +10,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes, NamedTensors};
+use onnx_shrink::backend::NamedTensors;
 use onnx_shrink::channels::{Channels, Removal};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::error::Result;
@@ -20,6 +20,7 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
+use support::session;
 
 fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
@@ -34,7 +35,7 @@ fn samples(path: &Path, model: &Model, limit: Option<usize>) -> Box<dyn Samples>
 
 fn prune(model: &Model, options: &[(&str, &str)], calibration: &dyn Samples) -> Model {
     let scratch = Scratch::in_memory();
-    let env = Env { calibration: Some(calibration), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
+    let env = Env { calibration: Some(calibration), ..Env::plain(&scratch) };
     let info = passes::find("channels").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();
@@ -54,11 +55,7 @@ fn multiplications(model: &Model) -> f64 {
 }
 
 fn drift(before: &Model, after: &Model, samples: &dyn Samples) -> DriftReport {
-    let load = |model: &Model| {
-        let bytes = onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes();
-        backend::load(BackendChoice::Tract, &ModelBytes::new(bytes, None), &LoadOptions::default()).unwrap()
-    };
-    validate::compare(&*load(before), &*load(after), samples, &CompareOptions::default()).unwrap()
+    validate::compare(&*session::load(before), &*session::load(after), samples, &CompareOptions::default()).unwrap()
 }
 
 /// Digits of the corpus, some in a batch each.

@@ -3,18 +3,18 @@
 
 mod support;
 
-use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::ir::{Model, check};
-use onnx_shrink::onnx::{self, EncodeOptions};
+use onnx_shrink::onnx;
 use onnx_shrink::pass::{Cx, Env, Opts, RemarkKind, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions};
+use support::session;
 
 /// The model without some layers, and the operators at the ends of those.
 fn without(model: &Model, options: &[(&str, &str)], samples: &dyn Samples) -> (Model, Vec<String>) {
     let scratch = Scratch::in_memory();
-    let env = Env { calibration: Some(samples), backend: BackendChoice::Tract, ..Env::plain(&scratch) };
+    let env = Env { calibration: Some(samples), ..Env::plain(&scratch) };
     let info = passes::find("layers").unwrap();
     let args: Vec<_> = options.iter().map(|(key, value)| (Some((*key).to_owned()), (*value).to_owned())).collect();
     let mut pass = (info.build)(&Opts::new(info, &args).unwrap()).unwrap();
@@ -27,11 +27,8 @@ fn without(model: &Model, options: &[(&str, &str)], samples: &dyn Samples) -> (M
 }
 
 fn snr_db(before: &Model, after: &Model, samples: &dyn Samples) -> f64 {
-    let load = |model: &Model| {
-        let bytes = onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes();
-        backend::load(BackendChoice::Tract, &ModelBytes::new(bytes, None), &LoadOptions::default()).unwrap()
-    };
-    let drift = validate::compare(&*load(before), &*load(after), samples, &CompareOptions::default()).unwrap();
+    let drift = validate::compare(&*session::load(before), &*session::load(after), samples, &CompareOptions::default())
+        .unwrap();
     drift.outputs.iter().filter_map(|output| output.snr_db).fold(f64::INFINITY, f64::min)
 }
 

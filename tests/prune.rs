@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use npyz::WriterBuilder;
-use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes};
 use onnx_shrink::data::{self, DataOptions, Hints, Samples};
 use onnx_shrink::error::Result;
 use onnx_shrink::ir::{Model, Tensor, check};
@@ -23,8 +22,8 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 use onnx_shrink::pass::{Changed, Cx, Env, Opts, Scratch};
 use onnx_shrink::passes;
 use onnx_shrink::validate::{self, CompareOptions, DriftReport};
-use support::corpus;
 use support::sandbox::Sandbox;
+use support::{corpus, session};
 
 fn testdata(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)
@@ -66,11 +65,7 @@ fn encoded(model: &Model) -> Bytes {
 }
 
 fn drift(before: &Model, after: &Model, samples: &dyn Samples) -> DriftReport {
-    let load = |model: &Model| {
-        let bytes = ModelBytes::new(encoded(model), None);
-        backend::load(BackendChoice::Auto, &bytes, &LoadOptions::default()).unwrap()
-    };
-    validate::compare(&*load(before), &*load(after), samples, &CompareOptions::default()).unwrap()
+    validate::compare(&*session::load(before), &*session::load(after), samples, &CompareOptions::default()).unwrap()
 }
 
 /// Points of accuracy that pruning loses.
@@ -204,18 +199,17 @@ fn a_transformer_by_column() {
 }
 
 /// Outputs on unseen data are no further off with a fit to few samples than by magnitude, or by magnitude and input, alone.
-fn assert_few_samples_do_no_harm(path: &Path, (calibration, test): (&Path, &Path), cases: &[(&str, usize)]) {
-    let original = onnx::read(path).unwrap();
-    let test = samples(test, &original, None);
+fn assert_few_samples_do_no_harm(original: &Model, (calibration, test): (&Path, &Path), cases: &[(&str, usize)]) {
+    let test = samples(test, original, None);
     for (share, few) in cases {
-        let calibration = samples(calibration, &original, Some(*few));
+        let calibration = samples(calibration, original, Some(*few));
         let of = |options: &str| {
-            let model = pruned(&format!("{share}:{options}"), &original, Some(&*calibration));
-            snr_db(&original, &model, &*test)
+            let model = pruned(&format!("{share}:{options}"), original, Some(&*calibration));
+            snr_db(original, &model, &*test)
         };
         let fitted = of("method=auto");
         let (by_magnitude, by_input) = (of("method=l1:repair=false"), of("method=wanda:scope=layer:repair=false"));
-        println!("{}, {share}, {few} samples: {fitted:.2} dB, {by_magnitude:.2}, {by_input:.2}", path.display());
+        println!("{share}, {few} samples: {fitted:.2} dB, {by_magnitude:.2}, {by_input:.2}");
         assert!(fitted >= by_magnitude.max(by_input), "{share}, {few} samples: {fitted}, {by_magnitude}, {by_input}");
     }
 }
@@ -223,14 +217,20 @@ fn assert_few_samples_do_no_harm(path: &Path, (calibration, test): (&Path, &Path
 #[test]
 fn a_fit_to_few_digits_does_no_harm() {
     let data = (testdata("digits_calib.npz"), testdata("digits_test.npz"));
-    assert_few_samples_do_no_harm(&testdata("lenet5.onnx"), (&data.0, &data.1), &[("0.5", 8), ("0.5", 16), ("0.9", 8)]);
+    let original = onnx::read(&testdata("lenet5.onnx")).unwrap();
+    assert_few_samples_do_no_harm(&original, (&data.0, &data.1), &[("0.5", 8), ("0.5", 16), ("0.9", 8)]);
 }
 
 #[test]
 fn a_fit_to_few_sequences_does_no_harm() {
     let files = ["minilm_l6.onnx", "minilm_l6.calib.npz", "minilm_l6.eval.npz"].map(corpus::file);
-    let [Some(model), Some(calibration), Some(test)] = files else { return };
-    assert_few_samples_do_no_harm(&model, (&calibration, &test), &[("0.5", 8)]);
+    let [Some(path), Some(calibration), Some(test)] = files else { return };
+    // Two layers of the six show what all do, in a third of the time.
+    let mut original = onnx::read(&path).unwrap();
+    let ends = (2..6).map(|layer| format!("remove=/m/encoder/layer.{layer}/output/LayerNorm/LayerNormalization"));
+    let options = format!("{}:scale=false", ends.collect::<Vec<_>>().join(":"));
+    assert_eq!(try_run("layers", &options, &mut original, None).unwrap(), Changed::Yes);
+    assert_few_samples_do_no_harm(&original, (&calibration, &test), &[("0.5", 8)]);
 }
 
 /// Convolutions with groups, depthwise ones too, are made up for like others.

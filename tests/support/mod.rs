@@ -12,4 +12,5 @@ pub mod models;
 pub mod node_tests;
 pub mod python;
 pub mod sandbox;
+pub mod session;
 pub mod transform;
