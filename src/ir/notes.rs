@@ -21,8 +21,8 @@ pub struct Notes {
     pub metadata: bool,
     /// Names of operators, and of tensors in attributes. Nothing refers to them.
     pub names: bool,
-    /// What exporters note for their own debugging: metadata under [`EXPORTER_KEY`], doc strings of operators that are stack
-    /// traces.
+    /// What exporters note for their own debugging: metadata under keys that begin with `pkg.`, doc strings of operators
+    /// that are stack traces.
     pub traces: bool,
 }
 
