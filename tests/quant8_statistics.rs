@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use onnx_shrink::backend::{BackendChoice, NamedTensors};
@@ -127,4 +128,50 @@ fn statistics_of_another_model_or_without_what_is_needed_are_refused() {
     assert!(target.contains("needs calibration data") && target.contains("--inputs"), "{target}");
     let missing = shrunk("quant8=static", None, &[folder.path().join("none.json")], None).unwrap_err().to_string();
     assert!(missing.contains("cannot read statistics from"), "{missing}");
+}
+
+/// Samples of which a few channels are much larger than the rest; it is counted how often one is read.
+#[derive(Debug, Default)]
+struct Counting {
+    reads: AtomicUsize,
+}
+
+impl Samples for Counting {
+    fn len(&self) -> usize {
+        5
+    }
+
+    fn get(&self, index: usize) -> Result<NamedTensors> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let size = |channel: usize| if channel % 40 == 3 { 100.0 } else { 1.0 };
+        let value = |i: usize| size(i / 4) * ((i * 7919 + index * 31) % 1009) as f32 / 1009.0;
+        let x: Vec<f32> = (0..512).map(value).collect();
+        Ok(vec![("x".to_owned(), Tensor::from_f32([1, 128, 2, 2], &x)?)])
+    }
+
+    fn label(&self, _: usize) -> Option<Vec<i64>> {
+        None
+    }
+
+    fn describe(&self) -> String {
+        "counted samples".to_owned()
+    }
+}
+
+/// Outliers are found in the same runs that ranges are measured in, also where keeping them apart changes what is quantized.
+#[test]
+fn every_sample_is_run_once() {
+    let source = r#"<ir_version: 8, opset_import: ["" : 13]>
+        g (float[1,128,2,2] x) => (float[1,80] y) <float[128,80] w = rand(1)> {
+          m = ReduceMean<axes = [2, 3], keepdims = 1>(x)
+          f = Flatten(m)
+          y = Gemm(f, w)
+        }"#;
+    let (mut model, samples) = (text::parse(source).unwrap(), Counting::default());
+    let scratch = Scratch::in_memory();
+    let env = Env { calibration: Some(&samples), ..Env::plain(&scratch) };
+    let plan = "quant8=static".parse::<Pipeline>().unwrap().plan().unwrap();
+    manager::run(plan, &mut model, &env, &RunOptions::default()).unwrap();
+    assert!(model.graph.find_value("w_outliers").is_some());
+    assert_eq!(samples.reads.into_inner(), 5);
 }

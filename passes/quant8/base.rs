@@ -167,7 +167,10 @@ impl<'a> Base<'a> {
     /// The statistics that candidates with these settings need and that were not measured yet.
     fn unknown(&self, variants: &[Settings]) -> Wanted {
         let sources = variants.iter().flat_map(|settings| self.plan(settings, &mut self.draft()).sources().into_keys());
-        let statistics = sources.filter(|value| !self.measured.statistics.contains_key(value)).collect();
+        // Beside outliers, the range of the rest is known from the channels.
+        let is_split = |value: &ValueId| self.splits.as_ref().is_some_and(|splits| splits.contains_key(value));
+        let is_known = |value: &ValueId| self.measured.statistics.contains_key(value) || is_split(value);
+        let statistics = sources.filter(|value| !is_known(value)).collect();
         Wanted { statistics, histograms: self.observer.needs_histogram(), ..Wanted::default() }
     }
 
