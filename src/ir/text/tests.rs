@@ -106,6 +106,7 @@ fn graph(proto: &mut GraphProto) {
 
 fn info(proto: &mut ValueInfoProto) {
     none_if_empty(&mut proto.doc_string);
+    proto.r#type.iter_mut().for_each(|ty| none_if_empty(&mut ty.denotation));
 }
 
 fn node(proto: &mut NodeProto) {

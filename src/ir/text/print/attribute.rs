@@ -133,5 +133,7 @@ pub(super) fn sparse(out: &mut impl Write, proto: &SparseTensorProto, typed: boo
 pub(super) fn sparse_type(out: &mut impl Write, proto: &SparseTensorProto) -> fmt::Result {
     let element = proto.values.as_ref().and_then(|v| DType::from_onnx(v.data_type()));
     let dims: Vec<String> = proto.dims.iter().map(i64::to_string).collect();
-    write!(out, "sparse_tensor({}[{}])", element.map_or("?", DType::name), dims.join(","))
+    // Empty brackets would be those of an unknown shape.
+    let shape = if dims.is_empty() { String::new() } else { format!("[{}]", dims.join(",")) };
+    write!(out, "sparse_tensor({}{shape})", element.map_or("?", DType::name))
 }
