@@ -131,9 +131,7 @@ fn every_pass_leaves_what_is_kept() {
         let values = keep(all.iter().map(|(_, value)| value.clone()));
         let applies = |info: &&PassInfo| {
             let needs_data = matches!(info.name, "layers" | "quant16");
-            // It trains for as long on any: one with inner graphs is enough.
-            let is_slow = info.name == "generate" && model_name != "silero_vad_op18.onnx";
-            info.scope != Scope::Signature && info.name != "keep" && (has_data || !needs_data) && !is_slow
+            info.scope != Scope::Signature && info.name != "keep" && (has_data || !needs_data)
         };
         passes::ALL.par_iter().filter(applies).for_each(|info| {
             for kept in [&nodes, &values] {

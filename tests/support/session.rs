@@ -1,6 +1,7 @@
 //! Models loaded to be compared.
 
 use onnx_shrink::backend::{self, BackendChoice, LoadOptions, ModelBytes, Session};
+use onnx_shrink::error::ErrorKind;
 use onnx_shrink::ir::Model;
 use onnx_shrink::onnx::{self, EncodeOptions};
 
@@ -8,5 +9,8 @@ use onnx_shrink::onnx::{self, EncodeOptions};
 pub fn load(model: &Model) -> Box<dyn Session> {
     let bytes = ModelBytes::new(onnx::encode(model, &EncodeOptions::default()).unwrap().to_bytes(), None);
     let load = |backend| backend::load(backend, &bytes, &LoadOptions::default());
-    load(BackendChoice::OnnxRuntime).or_else(|_| load(BackendChoice::Tract)).unwrap()
+    match load(BackendChoice::OnnxRuntime) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => load(BackendChoice::Tract).unwrap(),
+        loaded => loaded.unwrap(),
+    }
 }
