@@ -11,7 +11,7 @@ use crate::pass::Cx;
 
 /// Products with a smaller matrix take longer to quantize what they read than to compute in float; what an operator in
 /// integers hands them is quantized already, and would have to be restored for them.
-const SMALLEST_MATRIX: usize = 64 * 64;
+pub(super) const SMALLEST_MATRIX: usize = 64 * 64;
 
 /// Conv, Gemm or MatMul with constant weights.
 #[derive(Debug, Clone)]

@@ -3,7 +3,10 @@
 //! Rough figures, measured with ONNX Runtime on one core of an x86-64 processor with 8-bit dot products: they only order
 //! operators by what is lost where one of them stays float.
 
+use std::cmp::Ordering;
+
 use crate::ir::{Graph, NodeId, Tensor};
+use crate::passes::quant8::kernel::SMALLEST_MATRIX;
 
 /// Multiplications and additions a nanosecond of a dense product or convolution.
 const DENSE_RATE: f64 = 40.0;
@@ -38,9 +41,12 @@ impl Cost {
         } else {
             let columns = if held.attr_int("transB", 0) == 0 { extent(1) } else { extent(0) };
             let terms = weights.len() as f64 / columns as f64;
-            // Small ones are in integers only behind others, which saves restoring what they read.
-            let is_small = weights.len() <= 64 * 64;
-            speedup = if is_small { 1.2 } else { 3.0 };
+            speedup = match weights.len().cmp(&SMALLEST_MATRIX) {
+                // In integers only behind others, which saves restoring what they read.
+                Ordering::Less => 1.2,
+                Ordering::Equal => 0.8,
+                Ordering::Greater => 3.0,
+            };
             (terms, DENSE_RATE)
         };
         let float_ns = outputs * terms / rate;
@@ -102,6 +108,8 @@ mod tests {
         assert!(cost("y = Conv(x, w)", &[32, 3, 3, 3], &[1, 32, 112, 112]).saved_ns() < 0.0);
         assert!(cost("y = Conv<group = 32>(x, w)", &[32, 1, 3, 3], &[1, 32, 112, 112]).saved_ns() < 0.0);
         assert!(cost("y = MatMul(x, w)", &[384, 1536], &[1, 64, 1536]).saved_ns() > 0.0);
+        assert!(cost("y = MatMul(x, w)", &[64, 64], &[1, 64]).saved_ns() < 0.0);
+        assert!(cost("y = MatMul(x, w)", &[64, 10], &[1, 10]).saved_ns() > 0.0);
         let transposed = cost("y = Gemm<transB = 1>(x, w)", &[1536, 384], &[64, 1536]);
         assert_eq!(transposed, cost("y = Gemm(x, w)", &[384, 1536], &[64, 1536]));
     }
